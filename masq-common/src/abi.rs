@@ -1,0 +1,112 @@
+//! Names and layouts that both sides of the kernel boundary rely on.
+//!
+//! Change a layout below, or the meaning of a field, and [`VERSION`] has to change with it: it is
+//! what tells a new daemon whether it may adopt the maps of an old one.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::{
+    event::{Event, RetireRequest},
+    flow::{FlowKey, Tuple},
+    mapping::{Mapping, MappingKey, PortSlot},
+    session::SessionHalf,
+    settings::{Device, PrefixKey, Settings, Timeouts},
+};
+
+/// Version of everything in this module.
+pub const VERSION: u32 = 1;
+
+/// Names of the maps: each is owned by one module of the kernel side.
+pub mod maps {
+    /// Hash: [`FlowKey`](crate::flow::FlowKey) to [`SessionHalf`](crate::session::SessionHalf).
+    pub const SESSIONS: &str = "SESSIONS";
+    /// Hash: [`MappingKey`](crate::mapping::MappingKey) to [`Mapping`](crate::mapping::Mapping).
+    pub const MAPPINGS: &str = "MAPPINGS";
+    /// Array: [`slot_index`](crate::mapping::slot_index) to
+    /// [`PortSlot`](crate::mapping::PortSlot).
+    pub const PORTS: &str = "PORTS";
+    /// Array: WAN × protocol to the number of held ports, a `u64`
+    /// (`wan * 3 + protocol_index`).
+    pub const PORTS_HELD: &str = "PORTS_HELD";
+    /// Hash: interface index to [`Device`](crate::settings::Device).
+    pub const DEVICES: &str = "DEVICES";
+    /// LPM trie: [`PrefixKey`](crate::settings::PrefixKey) to flags of
+    /// [`prefix`](crate::settings::prefix), a `u32`.
+    pub const PREFIXES: &str = "PREFIXES";
+    /// Array of one [`Settings`](crate::settings::Settings).
+    pub const SETTINGS: &str = "SETTINGS";
+    /// Per-CPU array: number of a [`Reason`](crate::reason::Reason) to its counter, a `u64`.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Ring buffer of [`Event`](crate::event::Event).
+    pub const EVENTS: &str = "EVENTS";
+    /// LRU hash of the fragmented datagrams that are under way.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+}
+
+/// Names of the programs. `_ether` is for devices whose frames begin with an Ethernet header,
+/// `_raw` for those that begin with the IP header (PPP, TUN, WireGuard).
+pub mod programs {
+    /// XDP on LAN and WAN ingress: established flows, both directions.
+    pub const FAST_XDP: &str = "fast_xdp";
+    /// TC on LAN ingress, Ethernet.
+    pub const LAN_IN_ETHER: &str = "lan_in_ether";
+    /// TC on LAN ingress, no link-layer header.
+    pub const LAN_IN_RAW: &str = "lan_in_raw";
+    /// TC on WAN ingress, Ethernet.
+    pub const WAN_IN_ETHER: &str = "wan_in_ether";
+    /// TC on WAN ingress, no link-layer header.
+    pub const WAN_IN_RAW: &str = "wan_in_raw";
+    /// TC on WAN egress, Ethernet.
+    pub const WAN_OUT_ETHER: &str = "wan_out_ether";
+    /// TC on WAN egress, no link-layer header.
+    pub const WAN_OUT_RAW: &str = "wan_out_raw";
+    /// XDP, never attached: run by the daemon with a [`RetireRequest`](crate::event::RetireRequest)
+    /// to remove sessions.
+    pub const RETIRE: &str = "retire";
+}
+
+const _: () = {
+    assert!(size_of::<Tuple>() == 12 && align_of::<Tuple>() == 4);
+    assert!(size_of::<FlowKey>() == 16 && offset_of!(FlowKey, protocol) == 12);
+    // Key and value of a session half fill one 128-byte slab object of the kernel:
+    // 48 bytes of element head, 16 of key, 56 of value, 8 of allocator link.
+    assert!(size_of::<SessionHalf>() == 56 && align_of::<SessionHalf>() == 8);
+    assert!(offset_of!(SessionHalf, from) == 0 && offset_of!(SessionHalf, to) == 12);
+    assert!(offset_of!(SessionHalf, last_seen) == 28 && offset_of!(SessionHalf, packets) == 32);
+    assert!(offset_of!(SessionHalf, created) == 48 && offset_of!(SessionHalf, wan) == 55);
+    assert!(size_of::<MappingKey>() == 8 && size_of::<Mapping>() == 8);
+    assert!(size_of::<PortSlot>() == 16 && align_of::<PortSlot>() == 8);
+    assert!(size_of::<Timeouts>() == 20 && size_of::<Settings>() == 48);
+    assert!(size_of::<Device>() == 16 && offset_of!(Device, caps) == 12);
+    assert!(size_of::<PrefixKey>() == 8);
+    assert!(size_of::<Event>() == 80 && size_of::<RetireRequest>() == 16);
+};
+
+/// Lets aya read and write the shared types. `bytemuck` has already proved that they have neither
+/// padding nor invalid values.
+#[cfg(feature = "user")]
+mod pod {
+    macro_rules! pod {
+        ($($type:ty),+) => {
+            $(
+                const _: fn() = || {
+                    fn is_pod<T: bytemuck::Pod>() {}
+                    is_pod::<$type>();
+                };
+                // SAFETY: `bytemuck::Pod`, checked just above, asks for at least as much.
+                unsafe impl aya::Pod for $type {}
+            )+
+        };
+    }
+
+    pod!(
+        super::FlowKey,
+        super::SessionHalf,
+        super::MappingKey,
+        super::Mapping,
+        super::PortSlot,
+        super::Device,
+        super::PrefixKey,
+        super::Settings
+    );
+}

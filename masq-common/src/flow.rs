@@ -1,0 +1,68 @@
+//! The 5-tuple of a packet as it was received: what sessions are looked up by.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::be::{Addr, Id};
+
+/// IP protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IP protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+
+/// Source and destination of a packet, without the protocol.
+///
+/// An ICMP query has one identifier, which stands in the place that belongs to the side that
+/// chose it: in `source_id` of a request, in `destination_id` of a reply; the other one is 0.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct Tuple {
+    /// Source address.
+    pub source: Addr,
+    /// Destination address.
+    pub destination: Addr,
+    /// Source port or ICMP request identifier.
+    pub source_id: Id,
+    /// Destination port or ICMP reply identifier.
+    pub destination_id: Id,
+}
+
+impl Tuple {
+    /// The tuple of the packets that answer packets of this one.
+    #[inline(always)]
+    pub const fn reversed(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_id: self.destination_id,
+            destination_id: self.source_id,
+        }
+    }
+
+    /// With the protocol: the key of the session table.
+    #[inline(always)]
+    pub const fn key(self, protocol: u8) -> FlowKey {
+        FlowKey { tuple: self, protocol, zero: [0; 3] }
+    }
+}
+
+/// Key of the session table: a tuple as received, and its protocol.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct FlowKey {
+    /// Source and destination as received.
+    pub tuple: Tuple,
+    /// IP protocol number: 1, 6 or 17.
+    pub protocol: u8,
+    /// Padding, always zero: the kernel hashes and compares it too.
+    pub zero: [u8; 3],
+}
+
+impl FlowKey {
+    /// The key of the packets that answer.
+    #[inline(always)]
+    pub const fn reversed(self) -> Self {
+        self.tuple.reversed().key(self.protocol)
+    }
+}

@@ -1,0 +1,224 @@
+//! Endpoint-independent mappings (RFC 4787 REQ-1) and who owns an external port.
+//!
+//! Two tables, read only when a session is created, retired or started from outside:
+//!
+//! * *Mappings*, a hash: inside endpoint to external port.
+//! * *Ports*, an array with one [`PortSlot`] for each external port of each WAN and protocol. A
+//!   port belongs to whoever wins the compare-and-swap of its `state`, which counts the sessions
+//!   of the mapping. Array slots are never reused for another key, so, unlike in a hash element,
+//!   a count cannot be given to the wrong mapping: the generation in the same word tells.
+//!
+//! Life of a slot: `free(g)` → claim → `held(g+1, 1)` → more sessions count it up and down → the
+//! last one goes: `retiring(g+1)`, the hash entry is removed, `free(g+1)`. A mapping whose slot is
+//! not `held` with the mapping's generation is no longer valid.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    be::{Addr, Id},
+    flow::{ICMP, TCP, UDP},
+};
+
+/// Key of the mapping table: an inside endpoint, seen from one WAN.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct MappingKey {
+    /// Inside address.
+    pub address: Addr,
+    /// Inside port or ICMP identifier.
+    pub id: Id,
+    /// IP protocol number: 1, 6 or 17.
+    pub protocol: u8,
+    /// Index of the WAN.
+    pub wan: u8,
+}
+
+/// Value of the mapping table: the external port of an inside endpoint.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Mapping {
+    /// Generation of the port's slot when the mapping was made.
+    pub generation: u32,
+    /// External port or ICMP identifier.
+    pub external: Id,
+    /// Padding, zero.
+    pub zero: u16,
+}
+
+/// One external port of one WAN and protocol.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct PortSlot {
+    /// A [`SlotState`]; changed by compare-and-swap only.
+    pub state: u64,
+    /// The inside endpoint, while held ([`Owner`]); written by whoever has claimed the slot.
+    pub owner: u64,
+}
+
+/// Generation and number of sessions of a [`PortSlot`], packed into the word that is swapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotState(pub u64);
+
+impl SlotState {
+    /// Session count that means: the last session has gone, the mapping is being removed.
+    const RETIRING: u32 = u32::MAX;
+    /// The highest session count of a mapping.
+    pub const MAX_SESSIONS: u32 = u32::MAX - 1;
+
+    const fn new(generation: u32, sessions: u32) -> Self {
+        Self((generation as u64) << 32 | sessions as u64)
+    }
+
+    /// Which mapping in the life of this port this is.
+    #[inline(always)]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Sessions that hold the port; meaningless while retiring.
+    #[inline(always)]
+    pub const fn sessions(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Whether anybody may claim the port.
+    #[inline(always)]
+    pub const fn is_free(self) -> bool {
+        self.sessions() == 0
+    }
+
+    /// Whether a mapping holds the port.
+    #[inline(always)]
+    pub const fn is_held(self) -> bool {
+        !self.is_free() && self.sessions() != Self::RETIRING
+    }
+
+    /// The state after a claim; only from a free one.
+    #[inline(always)]
+    pub const fn claimed(self) -> Self {
+        Self::new(self.generation().wrapping_add(1), 1)
+    }
+
+    /// The state with one more session; `None` unless held with this generation and not full.
+    #[inline(always)]
+    pub const fn joined(self, generation: u32) -> Option<Self> {
+        if self.is_held() && self.generation() == generation && self.sessions() < Self::MAX_SESSIONS
+        {
+            Some(Self(self.0 + 1))
+        } else {
+            None
+        }
+    }
+
+    /// The state with one session less; retiring if that was the last one. `None` unless held.
+    #[inline(always)]
+    pub const fn left(self) -> Option<Self> {
+        if !self.is_held() {
+            None
+        } else if self.sessions() == 1 {
+            Some(Self::new(self.generation(), Self::RETIRING))
+        } else {
+            Some(Self(self.0 - 1))
+        }
+    }
+
+    /// Whether the mapping is just being removed.
+    #[inline(always)]
+    pub const fn is_retiring(self) -> bool {
+        self.sessions() == Self::RETIRING
+    }
+
+    /// The free state after retiring.
+    #[inline(always)]
+    pub const fn freed(self) -> Self {
+        Self::new(self.generation(), 0)
+    }
+}
+
+/// Inside endpoint of a held slot, packed into one word that is read and written whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// Inside address.
+    pub address: Addr,
+    /// Inside port or identifier.
+    pub id: Id,
+}
+
+impl Owner {
+    /// The packed word.
+    #[inline(always)]
+    pub const fn pack(self) -> u64 {
+        (self.address.raw() as u64) << 32 | self.id.raw() as u64
+    }
+
+    /// From the packed word.
+    #[inline(always)]
+    pub const fn unpack(word: u64) -> Self {
+        Self { address: Addr::from_raw((word >> 32) as u32), id: Id::from_raw(word as u16) }
+    }
+}
+
+/// Number of protocols that have ports or identifiers of their own.
+pub const PROTOCOLS: usize = 3;
+
+/// Slots of one WAN in the port table.
+pub const SLOTS_PER_WAN: u32 = (PROTOCOLS as u32) << 16;
+
+/// Position of a translated protocol in tables by protocol; `None` for all others.
+#[inline(always)]
+pub const fn protocol_index(protocol: u8) -> Option<u32> {
+    match protocol {
+        TCP => Some(0),
+        UDP => Some(1),
+        ICMP => Some(2),
+        _ => None,
+    }
+}
+
+/// Position of an external port in the port table; `None` for a protocol without ports.
+#[inline(always)]
+pub const fn slot_index(wan: u8, protocol: u8, external: Id) -> Option<u32> {
+    match protocol_index(protocol) {
+        Some(index) => Some(wan as u32 * SLOTS_PER_WAN + (index << 16) + external.get() as u32),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_lives_through_claim_join_leave_and_retire() {
+        let free = SlotState(0);
+        let one = free.claimed();
+        assert!(free.is_free() && one.is_held());
+        let two = one.joined(1).unwrap();
+        assert_eq!(two.sessions(), 2);
+        assert_eq!(two.left(), Some(one));
+        let retiring = one.left().unwrap();
+        assert!(retiring.is_retiring() && !retiring.is_held() && !retiring.is_free());
+        assert_eq!(retiring.joined(1), None);
+        assert!(retiring.freed().is_free());
+        assert_eq!(retiring.freed().claimed().generation(), 2);
+    }
+
+    #[test]
+    fn a_mapping_of_an_earlier_generation_cannot_join() {
+        assert_eq!(SlotState(0).claimed().joined(0), None);
+    }
+
+    #[test]
+    fn owners_survive_packing() {
+        let owner = Owner { address: Addr::from_octets([192, 168, 1, 10]), id: Id::new(40000) };
+        assert_eq!(Owner::unpack(owner.pack()), owner);
+    }
+
+    #[test]
+    fn slots_of_wans_and_protocols_do_not_overlap() {
+        assert_eq!(slot_index(0, TCP, Id::new(65535)), Some(65535));
+        assert_eq!(slot_index(0, UDP, Id::new(0)), Some(65536));
+        assert_eq!(slot_index(1, TCP, Id::new(0)), Some(3 * 65536));
+        assert_eq!(slot_index(0, 47, Id::new(0)), None);
+    }
+}

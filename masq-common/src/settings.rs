@@ -1,0 +1,195 @@
+//! What the daemon tells the kernel programs: policy, timers, devices and prefixes.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{
+    be::Addr,
+    flow::{ICMP, TCP, UDP},
+    ports::Pool,
+    tcp::Phase,
+    time::Span,
+};
+
+/// How long a session may be idle.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Timeouts {
+    /// UDP (RFC 4787 REQ-5: at least 120 s, 300 s recommended).
+    pub udp: Span,
+    /// ICMP queries (RFC 5508 REQ-2: at least 60 s).
+    pub icmp: Span,
+    /// TCP before the handshake is complete (RFC 5382 REQ-5: at least 240 s).
+    pub tcp_opening: Span,
+    /// Established TCP (RFC 5382 REQ-5: at least 7,440 s).
+    pub tcp_established: Span,
+    /// TCP after FIN in both directions or RST (RFC 5382 REQ-5: at least 240 s).
+    pub tcp_closing: Span,
+}
+
+impl Timeouts {
+    /// The defaults, which are also the RFC minima except for UDP.
+    pub const DEFAULT: Self = Self {
+        udp: Span::from_secs(300),
+        icmp: Span::from_secs(60),
+        tcp_opening: Span::from_secs(240),
+        tcp_established: Span::from_secs(7440),
+        tcp_closing: Span::from_secs(240),
+    };
+
+    /// How long a session of `protocol` in `phase` may be idle.
+    #[inline(always)]
+    pub const fn of(&self, protocol: u8, phase: Phase) -> Span {
+        match (protocol, phase) {
+            (TCP, Phase::Opening) => self.tcp_opening,
+            (TCP, Phase::Established) => self.tcp_established,
+            (TCP, Phase::Closing) => self.tcp_closing,
+            (UDP, _) => self.udp,
+            _ => self.icmp,
+        }
+    }
+
+    /// How long after a packet of one direction its session is alive for certain, whatever the
+    /// other direction has sent. Within that time one half of a session is enough to know.
+    #[inline(always)]
+    pub const fn certain(&self, protocol: u8) -> Span {
+        match protocol {
+            TCP => min(self.tcp_established, min(self.tcp_opening, self.tcp_closing)),
+            UDP => self.udp,
+            ICMP => self.icmp,
+            _ => Span(0),
+        }
+    }
+}
+
+const fn min(a: Span, b: Span) -> Span {
+    if a.0 < b.0 { a } else { b }
+}
+
+/// Who may send to an inside endpoint through its mapping (RFC 4787 section 5).
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Filtering {
+    /// Only a remote endpoint that the inside endpoint has sent to.
+    #[default]
+    AddressAndPortDependent = 0,
+    /// Any port of a remote address that the inside endpoint has sent to.
+    AddressDependent = 1,
+    /// Anybody.
+    EndpointIndependent = 2,
+}
+
+impl Filtering {
+    /// From its number; anything unknown is the strictest.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::AddressDependent,
+            2 => Self::EndpointIndependent,
+            _ => Self::AddressAndPortDependent,
+        }
+    }
+}
+
+/// Switches in [`Settings::switches`].
+pub mod switches {
+    /// Report opened and closed sessions through the ring buffer.
+    pub const EVENTS: u32 = 1 << 0;
+    /// Never share an external port between inside endpoints, even when none is free.
+    pub const NO_OVERLAP: u32 = 1 << 1;
+}
+
+/// The single value of the settings map.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Settings {
+    /// Added to the kernel's monotonic clock, in ns; 0 but in tests.
+    pub clock_offset: u64,
+    /// Idle timers.
+    pub timeouts: Timeouts,
+    /// External TCP and UDP ports for inside ports from 1024 up, and when `privileged` is used up.
+    pub ports: Pool,
+    /// External TCP and UDP ports for inside ports below 1024 (RFC 4787 REQ-3a).
+    pub privileged: Pool,
+    /// External ICMP identifiers.
+    pub identifiers: Pool,
+    /// Filtering of TCP: a [`Filtering`] as a number.
+    pub filtering_tcp: u8,
+    /// Filtering of UDP: a [`Filtering`] as a number.
+    pub filtering_udp: u8,
+    /// Padding, zero.
+    pub zero: [u8; 2],
+    /// See [`switches`].
+    pub switches: u32,
+}
+
+impl Settings {
+    /// What holds when the user asks for nothing else.
+    pub const DEFAULT: Self = Self {
+        clock_offset: 0,
+        timeouts: Timeouts::DEFAULT,
+        ports: Pool::USER,
+        privileged: Pool::PRIVILEGED,
+        identifiers: Pool::IDENTIFIERS,
+        filtering_tcp: Filtering::AddressAndPortDependent as u8,
+        filtering_udp: Filtering::AddressAndPortDependent as u8,
+        zero: [0; 2],
+        switches: 0,
+    };
+}
+
+/// What an interface is to masq: numbers of [`Device::role`].
+pub mod role {
+    /// Inside.
+    pub const LAN: u8 = 1;
+    /// Outside.
+    pub const WAN: u8 = 2;
+}
+
+/// Value of the device map, keyed by the interface index.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Device {
+    /// The external address of a WAN; [`Addr::NONE`] while it has none, and for a LAN.
+    pub address: Addr,
+    /// Link-layer address, zero if the device has none.
+    pub mac: [u8; 6],
+    /// See [`role`].
+    pub role: u8,
+    /// Index of a WAN, below [`MAX_WANS`]; 0 for a LAN.
+    pub wan: u8,
+    /// See [`caps`].
+    pub caps: u32,
+}
+
+/// What a device can do: flags of [`Device::caps`].
+pub mod caps {
+    /// Frames redirected by an XDP program are sent.
+    pub const XDP_TRANSMIT: u32 = 1 << 0;
+    /// Frames begin with an Ethernet header; without this flag they begin with the IP header.
+    pub const ETHERNET: u32 = 1 << 1;
+}
+
+/// How many WANs one instance can have.
+pub const MAX_WANS: u32 = 8;
+
+/// Key of the prefix trie, in the form the kernel wants for an LPM key.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct PrefixKey {
+    /// Length of the prefix in bits, 0–32, native byte order.
+    pub length: u32,
+    /// The address.
+    pub address: Addr,
+}
+
+/// Value of the prefix trie: what is true of the addresses below it. The trie answers with the
+/// longest match only, so a longer prefix repeats what holds for those that cover it.
+pub mod prefix {
+    /// Packets from here are translated (`--source`; 0.0.0.0/0 without it).
+    pub const SOURCE: u32 = 1 << 0;
+    /// Connected to a LAN interface: must not appear as a source on the WAN side, and cannot be
+    /// reached from there unasked.
+    pub const INSIDE: u32 = 1 << 1;
+    /// The router's own address on a LAN interface.
+    pub const ROUTER: u32 = 1 << 2;
+}
