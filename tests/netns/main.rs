@@ -1,0 +1,3 @@
+//! End to end: real sockets in namespaces.
+
+mod smoke;
