@@ -1,2 +1,6 @@
-//! Tasks.
-fn main() {}
+//! The command line of the tasks.
+
+fn main() -> anyhow::Result<()> {
+    println!("{}", xtask::toolchain::find()?);
+    Ok(())
+}
