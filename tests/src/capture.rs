@@ -1,0 +1,371 @@
+//! A capture of everything that crosses one interface, and what must hold of all of it.
+//!
+//! It runs on the ISP's side of the WAN during a whole test ([`Capture::start`]); at the end
+//! [`Record::assert_clean`] demands that the gateway has sent no packet with a private source, no
+//! quoted private address in an ICMP error, and no wrong checksum. What a device would complete
+//! (partial checksums, super-packets of segmentation offload) is checked as far as the gateway is
+//! concerned: the sum of the pseudo-header.
+
+use std::{
+    fmt::{self, Write as _},
+    net::Ipv4Addr,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+
+use crate::{
+    checksum::{self, Bad, Transport},
+    netns::Namespace,
+    sockets::PATIENCE,
+};
+
+/// Bytes of each packet that are kept.
+const KEPT: usize = 192;
+/// Buffer of the socket: more than any test sends, so that a slow reader loses nothing.
+const BUFFER: libc::c_int = 1 << 28;
+
+/// One IPv4 packet of a capture.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Captured {
+    /// Whether it was sent by the other end of the line (that is, by the gateway).
+    pub received: bool,
+    /// Its beginning, from the IP header on.
+    pub bytes: Vec<u8>,
+    /// Its whole length.
+    pub length: usize,
+    /// What is wrong with its checksums.
+    pub bad: Option<Bad>,
+}
+
+impl Captured {
+    /// The source address.
+    pub fn source(&self) -> Ipv4Addr {
+        address(&self.bytes, 12)
+    }
+
+    /// The destination address.
+    pub fn destination(&self) -> Ipv4Addr {
+        address(&self.bytes, 16)
+    }
+
+    /// The IP protocol number.
+    pub fn protocol(&self) -> u8 {
+        self.bytes[9]
+    }
+
+    /// The hop limit.
+    pub fn ttl(&self) -> u8 {
+        self.bytes[8]
+    }
+
+    /// What follows the IP header.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[(usize::from(self.bytes[0] & 0xf) * 4).min(self.bytes.len())..]
+    }
+
+    /// Source and destination port of TCP or UDP; `None` for all else and for later fragments.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        let first = self.bytes[6] & 0x1f == 0 && self.bytes[7] == 0;
+        match (self.protocol(), first, self.payload()) {
+            (6 | 17, true, [a, b, c, d, ..]) => {
+                Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+            }
+            _ => None,
+        }
+    }
+
+    /// The packet that an ICMP error quotes, from its IP header on.
+    pub fn quoted(&self) -> Option<&[u8]> {
+        match (self.protocol(), self.payload()) {
+            (1, [3 | 4 | 5 | 11 | 12, _, _, _, _, _, _, _, quoted @ ..]) if quoted.len() >= 20 => {
+                Some(quoted)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Captured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (source, destination) = (self.source(), self.destination());
+        write!(f, "{source} > {destination}, protocol {}, ", self.protocol())?;
+        if let Some((from, to)) = self.ports() {
+            write!(f, "ports {from} > {to}, ")?;
+        }
+        write!(f, "{} bytes:", self.length)?;
+        self.bytes.chunks(2).try_for_each(|pair| {
+            f.write_char(' ')?;
+            pair.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        })
+    }
+}
+
+/// A running capture.
+#[derive(Debug)]
+pub struct Capture {
+    shared: Arc<Shared>,
+    reader: Option<JoinHandle<u32>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    packets: Mutex<Vec<Captured>>,
+    more: Condvar,
+    stop: AtomicBool,
+}
+
+impl Capture {
+    /// Starts to capture on `interface` of `namespace`. Nothing sent from now on is missed.
+    ///
+    /// # Panics
+    /// If there is no such interface.
+    pub fn start(namespace: &Namespace, interface: &str) -> Self {
+        let socket = namespace.run(|| {
+            open(interface).unwrap_or_else(|e| panic!("capture on the interface {interface}: {e}"))
+        });
+        let shared = Arc::new(Shared::default());
+        let for_reader = Arc::clone(&shared);
+        let reader = std::thread::spawn(move || read_all(&socket, &for_reader));
+        Self { shared, reader: Some(reader) }
+    }
+
+    /// Waits until a packet has been seen of which `wanted` is true, and returns it.
+    ///
+    /// # Panics
+    /// If none comes.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Captured) -> bool) -> Captured {
+        match self.wait_at_most(PATIENCE, wanted) {
+            Some(packet) => packet,
+            None => panic!("{what}: not seen on the line. Seen:\n{}", list(&self.packets())),
+        }
+    }
+
+    /// Waits for such a packet no longer than `limit`.
+    pub fn wait_at_most(
+        &self,
+        limit: Duration,
+        wanted: impl Fn(&Captured) -> bool,
+    ) -> Option<Captured> {
+        let packets = self.shared.packets.lock().expect("the capture");
+        let find = |packets: &Vec<Captured>| packets.iter().find(|p| wanted(p)).cloned();
+        let missing = |packets: &mut Vec<Captured>| find(packets).is_none();
+        let waited = self.shared.more.wait_timeout_while(packets, limit, missing);
+        find(&waited.expect("the capture").0)
+    }
+
+    /// What has been seen so far.
+    pub fn packets(&self) -> Vec<Captured> {
+        self.shared.packets.lock().expect("the capture").clone()
+    }
+
+    /// Stops. Every packet that has crossed the interface until now is in the result.
+    pub fn finish(mut self) -> Record {
+        let lost = self.join();
+        let packets = std::mem::take(&mut *self.shared.packets.lock().expect("the capture"));
+        Record { packets, lost }
+    }
+
+    fn join(&mut self) -> u32 {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.reader.take().map_or(0, |reader| reader.join().expect("the capture thread"))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// A finished capture.
+#[derive(Debug)]
+pub struct Record {
+    /// All packets, in order.
+    pub packets: Vec<Captured>,
+    /// How many packets did not fit the buffer of the capture.
+    pub lost: u32,
+}
+
+impl Record {
+    /// What the gateway has sent that it must not have sent, one line for each packet.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.lost > 0 {
+            faults.push(format!("{} packets were lost to the capture", self.lost));
+        }
+        for packet in self.packets.iter().filter(|packet| packet.received) {
+            if is_private(packet.source()) {
+                faults.push(format!("private source: {packet}"));
+            }
+            let quoted = packet.quoted().map(|q| [address(q, 12), address(q, 16)]);
+            if quoted.is_some_and(|ends| ends.into_iter().any(is_private)) {
+                faults.push(format!("private address in a quoted packet: {packet}"));
+            }
+            if let Some(Bad { field, found, expected }) = &packet.bad {
+                faults.push(format!(
+                    "bad {field} checksum, {found:#06x} instead of {expected:#06x}: {packet}"
+                ));
+            }
+        }
+        faults
+    }
+
+    /// Ends the test if there is any [fault](Record::faults).
+    ///
+    /// # Panics
+    /// If so.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        let faults = self.faults();
+        let shown = faults.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
+        assert!(faults.is_empty(), "{} faults on the WAN, among them:\n{shown}", faults.len());
+    }
+}
+
+fn list(packets: &[Captured]) -> String {
+    let lines =
+        packets.iter().rev().take(20).map(|packet| {
+            format!("{} {packet}", if packet.received { "received" } else { "sent" })
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn address(packet: &[u8], at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(packet[at], packet[at + 1], packet[at + 2], packet[at + 3])
+}
+
+/// Whether this is an address of the LANs that tests use.
+fn is_private(address: Ipv4Addr) -> bool {
+    address.octets()[..2] == [192, 168]
+}
+
+fn open(interface: &str) -> nix::Result<OwnedFd> {
+    let index = nix::net::if_::if_nametoindex(interface)?;
+    let protocol = (libc::ETH_P_ALL as u16).to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // Protocol 0: nothing is received before `bind` says from which interface.
+    // SAFETY: no memory is passed.
+    let raw = Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER)?;
+    // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol;
+    address.sll_ifindex = index as i32;
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: address and length describe `address`, which outlives the call.
+    Errno::result(unsafe { libc::bind(raw, (&raw const address).cast(), length) })?;
+    Ok(socket)
+}
+
+fn set_option(socket: &OwnedFd, level: i32, name: i32, value: libc::c_int) -> nix::Result<()> {
+    let length = size_of_val(&value) as libc::socklen_t;
+    let value = (&raw const value).cast();
+    // SAFETY: pointer and length describe `value`, which outlives the call.
+    Errno::result(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) })?;
+    Ok(())
+}
+
+/// Reads until told to stop, then what is left; returns how many packets were lost.
+fn read_all(socket: &OwnedFd, shared: &Shared) -> u32 {
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        let stop = shared.stop.load(Ordering::Relaxed);
+        let mut batch = Vec::new();
+        while batch.len() < 256 {
+            match receive(socket, &mut buffer) {
+                Ok(Some(packet)) => batch.push(packet),
+                Ok(None) => (),
+                Err(_) => break,
+            }
+        }
+        let idle = batch.is_empty();
+        if !idle {
+            shared.packets.lock().expect("the capture").append(&mut batch);
+            shared.more.notify_all();
+        } else if stop {
+            return lost(socket);
+        } else {
+            let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut waiting, PollTimeout::from(50u8));
+        }
+    }
+}
+
+/// Takes one packet from the socket; `None` if it is not IPv4.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Option<Captured>> {
+    // SAFETY: all-zero bytes are valid for both types.
+    let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut control = [0_u64; 16];
+    message.msg_name = (&raw mut from).cast();
+    message.msg_namelen = size_of_val(&from) as libc::socklen_t;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_DONTWAIT;
+    // SAFETY: all pointers in `message` are to live memory of the length that stands beside them.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let frame = &buffer[..Errno::result(length)? as usize];
+    let transport = transport_checksum(&message);
+    let header = if from.sll_hatype == libc::ARPHRD_ETHER { 14 } else { 0 };
+    let ipv4 = u16::from_be(from.sll_protocol) == libc::ETH_P_IP as u16;
+    let Some(packet) = frame.get(header..).filter(|packet| ipv4 && packet.len() >= 20) else {
+        return Ok(None);
+    };
+    // Short Ethernet frames are padded.
+    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]])).clamp(20, packet.len());
+    Ok(Some(Captured {
+        received: from.sll_pkttype != libc::PACKET_OUTGOING,
+        bytes: packet[..length.min(KEPT)].to_vec(),
+        length,
+        bad: checksum::check(&packet[..length], transport).err(),
+    }))
+}
+
+/// What the kernel says beside the packet about its transport checksum.
+fn transport_checksum(message: &libc::msghdr) -> Transport {
+    // SAFETY: the kernel has filled the control buffer and set its length; the macros stay inside.
+    // The data of this kind of message is a `tpacket_auxdata`, perhaps unaligned.
+    let status = unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(message);
+        let mut status = 0;
+        while let Some(head) = next.as_ref() {
+            if (head.cmsg_level, head.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
+                let data = libc::CMSG_DATA(next).cast::<libc::tpacket_auxdata>();
+                status = data.read_unaligned().tp_status;
+            }
+            next = libc::CMSG_NXTHDR(message, next);
+        }
+        status
+    };
+    if status & libc::TP_STATUS_CSUMNOTREADY != 0 { Transport::Partial } else { Transport::Whole }
+}
+
+fn lost(socket: &OwnedFd) -> u32 {
+    // SAFETY: all-zero bytes are valid.
+    let mut stats: libc::tpacket_stats = unsafe { std::mem::zeroed() };
+    let mut length = size_of_val(&stats) as libc::socklen_t;
+    let value = (&raw mut stats).cast();
+    let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+    // SAFETY: pointer and length describe `stats`, which outlives the call.
+    unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut length) };
+    stats.tp_drops
+}
