@@ -113,6 +113,12 @@ impl SessionHalf {
         self.flags & flags::OUTBOUND != 0
     }
 
+    /// The identifier of an ICMP query or reply after the rewrite: whichever side it stands on.
+    #[inline(always)]
+    pub const fn identifier(&self) -> Id {
+        Id::from_raw(self.to.source_id.raw() | self.to.destination_id.raw())
+    }
+
     /// Difference of the transport checksum of TCP and UDP, pseudo-header included.
     #[inline(always)]
     pub const fn transport_delta(&self) -> Delta {

@@ -1,19 +1,95 @@
-//! The kernel programs.
+//! The kernel programs of masq. This file holds the entry points only: each gives its packet to a
+//! hook and lets [`verdict`] turn the outcome into the kernel's number.
+//!
+//! Modules in the order in which a packet meets them; a module calls only those below it:
+//!
+//! 1. [`hooks`]: what happens at which point, a file for each.
+//! 2. [`packet`]: reading and rewriting, for XDP and for TC.
+//! 3. [`icmp_error`], [`fragments`]: the two kinds of packets that are looked up by proxy.
+//! 4. [`create`]: the first packet of a flow: mapping, port, pair of halves.
+//! 5. [`retire`]: the end of a session.
+//! 6. [`forward`]: where an established packet goes, asked from the kernel's routing.
+//! 7. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
+//!    questions. Each map is private to its module.
 #![no_std]
 #![no_main]
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(unstable_features, reason = "inline assembly for BPF, see the atomic module"),
+    feature(asm_experimental_arch)
+)]
+
+mod atomic;
+mod clock;
+mod config;
+mod counters;
+mod create;
+mod events;
+mod forward;
+mod fragments;
+mod hooks;
+mod icmp_error;
+mod packet;
+mod ports;
+mod retire;
+mod sessions;
+mod verdict;
+
+use aya_ebpf::{
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use packet::{ETHERNET, RAW, skb::Skb, xdp::Frame};
 
 #[xdp]
-fn fast_xdp(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+fn fast_xdp(ctx: XdpContext) -> u32 {
+    verdict::xdp(hooks::fast::run(&Frame::new(&ctx)))
 }
 
-#[cfg(not(test))]
+#[classifier]
+fn lan_in_ether(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::lan_in::run(&Skb::<ETHERNET>::new(&ctx)))
+}
+
+#[classifier]
+fn lan_in_raw(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::lan_in::run(&Skb::<RAW>::new(&ctx)))
+}
+
+#[classifier]
+fn wan_in_ether(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::wan_in::run(&Skb::<ETHERNET>::new(&ctx)))
+}
+
+#[classifier]
+fn wan_in_raw(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::wan_in::run(&Skb::<RAW>::new(&ctx)))
+}
+
+#[classifier]
+fn wan_out_ether(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::wan_out::run(&Skb::<ETHERNET>::new(&ctx)))
+}
+
+#[classifier]
+fn wan_out_raw(ctx: TcContext) -> i32 {
+    verdict::tc(hooks::wan_out::run(&Skb::<RAW>::new(&ctx)))
+}
+
+/// Never attached: the daemon runs it with a list of sessions to remove.
+#[xdp]
+fn retire(ctx: XdpContext) -> u32 {
+    retire::run(&ctx)
+}
+
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier proves that it is never reached: a loop without end would not load.
     loop {}
 }
 
+/// The helpers for checksums and routing are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";

@@ -1,0 +1,154 @@
+//! The first packet of a flow: mapping, port, pair of halves. Runs in TC, once a session; nothing
+//! in here is on the way of an established packet.
+//!
+//! A session is made in attempts ([`attempt`]), each of which holds a port and tries to insert the
+//! pair with it; whatever fails gives back what was held. The first attempt uses the mapping of
+//! the inside endpoint ([`mapping`]). If the port of that is taken towards this very remote
+//! endpoint, the session gets a port of its own; if none is free, it shares one.
+
+pub mod mapping;
+pub mod own_sockets;
+pub mod pair;
+
+use aya_ebpf::{bindings::__sk_buff, helpers::bpf_loop};
+use masq_common::{
+    be::Addr, flow::FlowKey, mapping::Owner, reason::Reason, session::flags, settings::Settings,
+    time::Tick,
+};
+
+use crate::{events, ports::Port, retire, verdict::Step};
+
+/// What the parts of the creation need to know.
+pub struct Request {
+    /// The context, for socket lookups.
+    pub skb: *mut __sk_buff,
+    /// The settings.
+    pub settings: &'static Settings,
+    /// The outbound packet as received from the inside.
+    pub key: FlowKey,
+    /// Address of the WAN.
+    pub external: Addr,
+    /// The current tick.
+    pub now: Tick,
+    /// Index of the WAN.
+    pub wan: u8,
+    /// Flags of the new session ([`masq_common::session::flags`]).
+    pub flags: u8,
+    /// How the next attempt gets its port.
+    stage: Stage,
+    /// Why the last attempt has failed; a class other than "dropped" means that none has.
+    failure: Reason,
+}
+
+/// How an attempt gets a port.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// From the inside endpoint's mapping, which is made if need be.
+    Mapping,
+    /// A free one for this session alone.
+    Apart,
+    /// One that others use towards other remote endpoints.
+    Shared,
+}
+
+/// A port that is held for a session that does not exist yet.
+#[derive(Clone, Copy)]
+pub struct Held {
+    /// The port.
+    pub port: Port,
+    /// [`masq_common::session::flags::OVERLAP`] if it is not held but shared, or 0.
+    pub flags: u8,
+}
+
+/// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports.
+const ATTEMPTS: u32 = 16;
+
+impl Request {
+    /// A request for the session of an outbound packet with `key`.
+    #[inline(always)]
+    pub const fn new(
+        skb: *mut __sk_buff,
+        settings: &'static Settings,
+        key: FlowKey,
+        (external, wan): (Addr, u8),
+        now: Tick,
+        flags: u8,
+    ) -> Self {
+        let (stage, failure) = (Stage::Mapping, Reason::SessionOpened);
+        Self { skb, settings, key, external, now, wan, flags, stage, failure }
+    }
+
+    /// The inside endpoint.
+    #[inline(always)]
+    pub const fn owner(&self) -> Owner {
+        Owner { address: self.key.tuple.source, id: self.key.tuple.source_id }
+    }
+
+    /// Creates the session, or finds that another CPU has just done so.
+    #[inline(always)]
+    pub fn create(&mut self) -> Step<()> {
+        self.failure = Reason::PortsExhausted;
+        // SAFETY: the callback has the signature that the helper calls; `self` outlives the call.
+        unsafe {
+            bpf_loop(ATTEMPTS, attempt as *mut _, (&raw mut *self).cast(), 0);
+        }
+        if self.failure as u8 == Reason::SessionOpened as u8 {
+            return Ok(());
+        }
+        events::refused(self.settings, &self.key, self.failure);
+        Err(self.failure)
+    }
+
+    /// What follows from a port being taken towards the remote endpoint.
+    #[inline(always)]
+    fn step_aside(&mut self) {
+        self.stage = match self.stage {
+            Stage::Mapping => Stage::Apart,
+            Stage::Apart | Stage::Shared => Stage::Shared,
+        };
+    }
+}
+
+/// One attempt: 1 ends the loop.
+#[inline(never)]
+unsafe extern "C" fn attempt(_step: u32, request: *mut Request) -> i64 {
+    // SAFETY: called by `bpf_loop` with the pointer that `create` has passed.
+    let request = unsafe { &mut *request };
+    let held = match request.stage {
+        Stage::Mapping => mapping::acquire(request),
+        Stage::Apart => mapping::acquire_apart(request),
+        Stage::Shared => mapping::share(request),
+    };
+    let held = match held {
+        Ok(held) => held,
+        Err(Reason::PortsExhausted) if request.stage != Stage::Shared => {
+            request.stage = Stage::Shared;
+            return 0;
+        }
+        Err(reason) => {
+            request.failure = reason;
+            // A shared port that one of the router's sockets uses: another one may do.
+            return i64::from(reason as u8 != Reason::PortsExhausted as u8);
+        }
+    };
+    match pair::insert(request, held) {
+        pair::Insertion::Done => {
+            request.failure = Reason::SessionOpened;
+            return 1;
+        }
+        pair::Insertion::RoomMade => {}
+        pair::Insertion::Taken => request.step_aside(),
+        pair::Insertion::Adopted => request.failure = Reason::SessionOpened,
+        pair::Insertion::Full => request.failure = Reason::SessionTableFull,
+    }
+    retire::let_go(held);
+    let ended = request.failure as u8 != Reason::PortsExhausted as u8;
+    i64::from(ended)
+}
+
+/// Whether a session shares its port.
+#[inline(always)]
+pub const fn is_shared(held: Held) -> bool {
+    held.flags & flags::OVERLAP != 0
+}

@@ -1,0 +1,104 @@
+//! Where an established packet goes: the kernel's own routing, neighbours and MTU are asked with
+//! the addresses that its full path would use, *before* anything is written.
+//!
+//! That path routes a packet from the inside before it is translated, and one from outside after:
+//! so the source is the one received and the destination the one that leaves.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{
+        BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
+        bpf_fib_lookup as Query,
+    },
+    helpers::bpf_fib_lookup,
+};
+use masq_common::{
+    reason::Reason,
+    session::SessionHalf,
+    settings::{Device, caps, role},
+};
+use network_types::ip::Ipv4Hdr;
+
+use crate::{
+    config,
+    packet::{Packet, fast::Fast},
+    verdict::Step,
+};
+
+/// Address family of IPv4.
+const AF_INET: u8 = 2;
+
+/// The next hop of a packet.
+pub struct Hop {
+    /// The interface to leave by.
+    pub ifindex: u32,
+    /// Its link-layer address.
+    pub source: [u8; 6],
+    /// The link-layer address of the next hop.
+    pub destination: [u8; 6],
+    /// Whether that interface has an Ethernet header.
+    pub ethernet: bool,
+}
+
+/// Asks for the next hop of a packet that `half` will rewrite.
+#[inline(always)]
+pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step<Hop> {
+    // SAFETY: all fields are integers.
+    let mut query: Query = unsafe { core::mem::zeroed() };
+    query.family = AF_INET;
+    query.l4_protocol = parsed.key.protocol;
+    query.sport = half.to.source_id.raw();
+    query.dport = half.to.destination_id.raw();
+    query.__bindgen_anon_1.tot_len = largest(packet, parsed)?;
+    query.__bindgen_anon_2.tos = parsed.tos;
+    query.__bindgen_anon_3.ipv4_src = half.from.source.raw();
+    query.__bindgen_anon_4.ipv4_dst = half.to.destination.raw();
+    query.ifindex = packet.ifindex();
+    match look_up(packet.context(), &mut query) {
+        BPF_FIB_LKUP_RET_SUCCESS => {}
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Reason::TooBig),
+        BPF_FIB_LKUP_RET_NO_NEIGH => return Err(Reason::NoNeighbour),
+        _ => return Err(Reason::NoRoute),
+    }
+    let device = config::device(query.ifindex).ok_or(Reason::OtherDevice)?;
+    if !leads_on(&device, half) || (P::XDP && device.caps & caps::XDP_TRANSMIT == 0) {
+        return Err(Reason::OtherDevice);
+    }
+    Ok(Hop {
+        ifindex: query.ifindex,
+        source: query.smac,
+        destination: query.dmac,
+        ethernet: device.caps & caps::ETHERNET != 0,
+    })
+}
+
+#[inline(always)]
+fn look_up(context: *mut c_void, query: &mut Query) -> u32 {
+    // SAFETY: `query` is of the size given and outlives the call.
+    unsafe { bpf_fib_lookup(context, query, size_of::<Query>() as i32, 0) as u32 }
+}
+
+/// Length of the largest IP packet that this one will be on the wire. A packet that the kernel
+/// would fragment is too big for the fast path as well: it must not be sent as it is.
+#[inline(always)]
+fn largest<P: Packet>(packet: &P, parsed: &Fast) -> Step<u16> {
+    match packet.segments() {
+        None => Ok(parsed.length),
+        Some((size, _)) => {
+            let length = Ipv4Hdr::LEN as u32 + u32::from(parsed.header) + size;
+            u16::try_from(length).map_err(|_| Reason::TooBig)
+        }
+    }
+}
+
+/// Whether the route leads where the session leads: out of the WAN whose address it has, which
+/// may have changed since, or into a LAN.
+#[inline(always)]
+fn leads_on(device: &Device, half: &SessionHalf) -> bool {
+    if half.is_outbound() {
+        device.role == role::WAN && device.wan == half.wan && device.address == half.to.source
+    } else {
+        device.role == role::LAN
+    }
+}

@@ -1,0 +1,51 @@
+//! Established flows, both directions: look up, ask for the next hop, rewrite, redirect.
+//!
+//! Cost for each packet: one lookup in the session hash, one FIB lookup, one lookup in the small
+//! device hash, one read of the coarse clock; the settings and the counter are array elements.
+
+use masq_common::{reason::Reason, session::flags};
+
+use crate::{
+    clock, config, forward,
+    packet::{Packet, fast::parse},
+    sessions,
+    verdict::{Outcome, Step},
+};
+
+/// Runs the fast path on a packet.
+#[inline(always)]
+pub fn run<P: Packet>(packet: &P) -> Outcome {
+    decide(packet).into()
+}
+
+#[inline(always)]
+fn decide<P: Packet>(packet: &P) -> Step<Outcome> {
+    let parsed = parse(packet)?;
+    let found = sessions::find(&parsed.key).ok_or(Reason::NoSession)?;
+    let half = &found.half;
+    // The inbound half of a session that was opened from outside cannot tell whether it is alive.
+    let tells = half.is_outbound() || half.flags & flags::FROM_OUTSIDE == 0;
+    if half.flags & flags::OWN != 0 {
+        return Err(Reason::Own);
+    }
+    let settings = config::settings()?;
+    let now = clock::now(settings);
+    if !tells || !found.is_fresh(settings, now) {
+        return Err(Reason::Stale);
+    }
+    if parsed.ttl <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    let hop = forward::resolve(packet, &parsed, half)?;
+    let (packets, bytes) = match packet.segments() {
+        None => (1, u64::from(parsed.length)),
+        // Every segment gets the headers again.
+        Some((_, segments)) => {
+            let headers = u64::from(20 + parsed.header);
+            let more = u64::from(segments.saturating_sub(1));
+            (more + 1, u64::from(parsed.length) + more * headers)
+        }
+    };
+    found.touch(now, parsed.tcp_flags, packets, bytes);
+    Ok(packet.send(&parsed, half, &hop))
+}

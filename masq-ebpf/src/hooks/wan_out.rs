@@ -1,0 +1,197 @@
+//! TC on WAN egress: everything that leaves. The kernel has routed and filtered it and counted
+//! down its TTL.
+//!
+//! From a LAN: translated, or dropped. Nothing from a LAN leaves as it came. From the router
+//! itself: untouched, unless a LAN host has been given its port towards the same remote endpoint.
+//! From anywhere else: not ours.
+
+use masq_common::{
+    be::Addr,
+    event::CloseCause,
+    reason::Reason,
+    session::{flags, phase_of},
+    settings::{Device, prefix, role},
+    tcp::Phase,
+};
+
+use crate::{
+    clock, config,
+    create::Request,
+    fragments, icmp_error,
+    packet::{
+        full::{self, Full, Kind},
+        skb::Skb,
+    },
+    ports::Port,
+    retire,
+    sessions::{self, Found},
+    verdict::{Outcome, Step},
+};
+
+/// Runs the hook.
+#[inline(always)]
+pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
+    if !skb.is_ipv4() {
+        return Outcome::Ends(Reason::NotIpv4);
+    }
+    let Some(device) = config::device(skb.device()) else {
+        return Outcome::Ends(Reason::NoRole);
+    };
+    if device.role != role::WAN {
+        return Outcome::Ends(Reason::NoRole);
+    }
+    if is_inside(skb, &device) { inside(skb, &device).into() } else { own(skb, &device).into() }
+}
+
+/// Whether a packet comes from the inside: from a LAN interface, or from a socket of the router
+/// that is bound to its own address there.
+#[inline(always)]
+fn is_inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> bool {
+    match skb.ingress_ifindex() {
+        0 => match full::addresses(skb) {
+            Some((source, _)) if source != device.address => {
+                config::prefix(source) & (prefix::INSIDE | prefix::ROUTER) != 0
+            }
+            _ => false,
+        },
+        ifindex => config::is_lan(ifindex),
+    }
+}
+
+/// A packet from the inside.
+#[inline(never)]
+fn inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
+    let full = full::parse(skb)?;
+    if device.address.is_none() {
+        return Err(Reason::NoWanAddress);
+    }
+    if full.key.tuple.source == device.address {
+        return Err(Reason::AlreadyTranslated);
+    }
+    match full.kind {
+        Kind::IcmpError => return icmp_error::outbound(skb, full, device.address),
+        Kind::LaterFragment => return later_fragment(skb, full, device.address),
+        _ => {}
+    }
+    translate(skb, full, device, 0)?;
+    Ok(Outcome::Ends(Reason::OutboundSlow))
+}
+
+/// Translates a packet by its session, which is created if need be.
+#[inline(always)]
+fn translate<const LINK: usize>(
+    skb: &Skb<LINK>,
+    full: &Full,
+    device: &Device,
+    flags: u8,
+) -> Step<()> {
+    ensure(skb, full, device, flags)?;
+    apply(skb, full)
+}
+
+/// Rewrites a packet by its session.
+#[inline(never)]
+fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
+    let found = sessions::find(&full.key).ok_or(Reason::MappingRetiring)?;
+    let now = clock::now(config::settings()?);
+    found.touch(now, full.tcp_flags, full.packets, full.bytes);
+    if full.first_fragment {
+        fragments::remember(full, &found.half);
+    }
+    skb.rewrite(&found.half, full.transport)
+}
+
+/// Sees to it that there is a session that is alive, of this WAN and its current address.
+#[inline(never)]
+fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device, flags: u8) -> Step<()> {
+    let settings = config::settings()?;
+    let now = clock::now(settings);
+    let outside = (device.address, device.wan);
+    let mut request = Request::new(skb.raw(), settings, full.key, outside, now, flags);
+    if is_usable(&request, full) {
+        return Ok(());
+    }
+    full.opens()?;
+    if flags == 0 && config::prefix(full.key.tuple.source) & prefix::SOURCE == 0 {
+        return Err(Reason::SourceExcluded);
+    }
+    request.create()
+}
+
+/// Whether a packet has a session that can be used. One that cannot makes room for a new one.
+#[inline(never)]
+fn is_usable(request: &Request, full: &Full) -> bool {
+    let (settings, now) = (request.settings, request.now);
+    let Some(mut found) = sessions::find(&request.key) else { return false };
+    let current = found.half.wan == request.wan && found.half.to.source == request.external;
+    if current && found.is_alive(settings, now) {
+        if full.is_syn() {
+            reopen(&mut found);
+        }
+        return true;
+    }
+    let cause = if current { CloseCause::Expired } else { CloseCause::AddressLost };
+    retire::session(&request.key, cause, settings, now);
+    false
+}
+
+/// A SYN on a connection that is closing begins a new one on the same session.
+#[inline(always)]
+fn reopen(found: &mut Found) {
+    let Some(mut other) = sessions::find(&found.half.partner()) else { return };
+    if matches!(phase_of(&found.half, &other.half), Phase::Closing) {
+        found.forget_flags();
+        other.forget_flags();
+    }
+}
+
+/// A fragment without ports leaves like the first one of its datagram.
+#[inline(always)]
+fn later_fragment<const LINK: usize>(
+    skb: &Skb<LINK>,
+    full: &Full,
+    external: Addr,
+) -> Step<Outcome> {
+    let translation = fragments::recall(full).ok_or(Reason::FragmentUnknown)?;
+    if translation.source != external {
+        return Err(Reason::FragmentUnknown);
+    }
+    skb.rewrite_addresses(translation.source, translation.destination, translation.delta)?;
+    Ok(Outcome::Ends(Reason::Fragment))
+}
+
+/// A packet of the router itself, or one that other rules have translated.
+#[inline(never)]
+fn own<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
+    let full = full::parse(skb).map_err(|_| Reason::Own)?;
+    if full.key.tuple.source != device.address || device.address.is_none() {
+        return Err(Reason::Own);
+    }
+    match full.kind {
+        Kind::IcmpError => return icmp_error::own(skb, full),
+        Kind::Flow => {}
+        _ => return Err(Reason::Own),
+    }
+    if !collides(full, device) {
+        return Err(Reason::Own);
+    }
+    // A LAN host talks to the same remote endpoint from the same port: the router's flow gets
+    // another one. If that fails it leaves as it is: the router's traffic is never dropped here.
+    translate(skb, full, device, flags::OWN).map_err(|reason| match reason {
+        Reason::RewriteFailed => reason,
+        _ => Reason::Own,
+    })?;
+    Ok(Outcome::Ends(Reason::OwnTranslated))
+}
+
+/// Whether the answers to a packet of the router would be taken for a LAN host's. Costs one array
+/// element for a port that no mapping holds.
+#[inline(always)]
+fn collides(full: &Full, device: &Device) -> bool {
+    let tuple = &full.key.tuple;
+    let port = Port { wan: device.wan, protocol: full.key.protocol, id: tuple.source_id };
+    if port.holder().is_none() {
+        return false;
+    }
+    sessions::find(&full.key).is_some() || sessions::find(&full.key.reversed()).is_some()
+}

@@ -1,0 +1,57 @@
+//! Reading and rewriting packets.
+//!
+//! [`Packet`] is what the fast hooks need: fixed offsets, direct access, both for XDP
+//! ([`xdp::Frame`]) and TC ([`skb::Skb`]). The full path runs in TC only and reads packets of any
+//! shape through helpers ([`full::Full`]).
+
+pub mod fast;
+pub mod full;
+pub mod skb;
+pub mod xdp;
+
+use core::ffi::c_void;
+
+use masq_common::session::SessionHalf;
+
+use crate::{
+    forward::Hop,
+    packet::fast::Fast,
+    verdict::{Outcome, Step},
+};
+
+/// Bytes before the IP header of a device with an Ethernet header.
+pub const ETHERNET: usize = 14;
+/// Bytes before the IP header of a device without link-layer header.
+pub const RAW: usize = 0;
+
+/// A packet that a fast hook can translate.
+pub trait Packet {
+    /// Bytes before the IP header: [`ETHERNET`] or [`RAW`].
+    const LINK: usize;
+    /// Whether packets leave through `bpf_redirect` of XDP.
+    const XDP: bool;
+
+    /// What the helpers take as context.
+    fn context(&self) -> *mut c_void;
+
+    /// The interface it came in by.
+    fn ifindex(&self) -> u32;
+
+    /// First and end address of the bytes that can be accessed directly. [`fast::parse`] asks
+    /// once; an implementation may make more of the packet accessible first.
+    fn window(&self) -> (usize, usize);
+
+    /// Length in bytes from the link-layer header on, data that is not accessible included.
+    fn length(&self) -> usize;
+
+    /// What keeps this packet from being looked at, if anything: tagged, for another station.
+    fn obstacle(&self) -> Step<()>;
+
+    /// Size of the segments that a super-packet will be cut into, without headers, and their
+    /// number; `None` for an ordinary packet.
+    fn segments(&self) -> Option<(u32, u32)>;
+
+    /// Rewrites the packet as `half` says, takes one off its TTL and sends it to `hop`. Nothing
+    /// has been changed if the outcome is an untouched one.
+    fn send(&self, parsed: &Fast, half: &SessionHalf, hop: &Hop) -> Outcome;
+}

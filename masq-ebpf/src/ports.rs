@@ -1,0 +1,236 @@
+//! Who owns an external port: the compare-and-swap on the slots of [`masq_common::mapping`].
+
+use core::ptr;
+
+use aya_ebpf::{btf_maps::Array, helpers::bpf_loop, macros::btf_map};
+use masq_common::{
+    be::Id,
+    mapping::{Owner, PROTOCOLS, PortSlot, SLOTS_PER_WAN, SlotState, protocol_index, slot_index},
+    ports::{PROBES, Pool},
+    settings::MAX_WANS,
+};
+
+use crate::{
+    atomic,
+    create::{Request, mapping::random, own_sockets},
+};
+
+/// An array: slots never move and are never reused for another port, so a pointer stays right.
+/// The daemon sizes it by the number of WANs.
+#[btf_map]
+static PORTS: Array<PortSlot, { SLOTS_PER_WAN as usize }> = Array::new();
+
+/// Held ports by WAN and protocol, for the daemon.
+#[btf_map]
+static PORTS_HELD: Array<u64, { MAX_WANS as usize * PROTOCOLS }> = Array::new();
+
+/// The tick in which a whole pool was searched in vain, by WAN and protocol.
+#[btf_map]
+static SEARCHED: Array<u32, { MAX_WANS as usize * PROTOCOLS }> = Array::new();
+
+/// How often a swap that another CPU got in the way of is tried again.
+const SWAPS: u32 = 8;
+
+/// One external port of one WAN and protocol.
+#[derive(Clone, Copy)]
+pub struct Port {
+    /// Index of the WAN.
+    pub wan: u8,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// The port or identifier.
+    pub id: Id,
+}
+
+/// Who holds a port.
+#[derive(Clone, Copy)]
+pub struct Holder {
+    /// Generation of the mapping.
+    pub generation: u32,
+    /// Its inside endpoint.
+    pub owner: Owner,
+}
+
+impl Port {
+    #[inline(always)]
+    fn slot(self) -> Option<*mut PortSlot> {
+        PORTS.get_ptr_mut(slot_index(self.wan, self.protocol, self.id)?)
+    }
+
+    /// Whether anybody may claim the port at this moment.
+    #[inline(always)]
+    pub fn is_free(self) -> bool {
+        self.slot().is_some_and(|slot| SlotState(state_of(slot)).is_free())
+    }
+
+    /// Takes the port for `owner`, if it is free; the generation of the new mapping.
+    #[inline(always)]
+    pub fn claim(self, owner: Owner) -> Option<u32> {
+        let slot = self.slot()?;
+        let state = SlotState(state_of(slot));
+        if !state.is_free() || !swap(slot, state, state.claimed()) {
+            return None;
+        }
+        // SAFETY: the slot is ours since the swap; nobody reads the owner of a mapping that is not
+        // in the mapping table yet.
+        unsafe { ptr::write_volatile(&raw mut (*slot).owner, owner.pack()) }
+        self.count(1);
+        Some(state.claimed().generation())
+    }
+
+    /// One more session for the mapping of this generation; false if that no longer holds the
+    /// port.
+    #[inline(always)]
+    pub fn join(self, generation: u32) -> bool {
+        let Some(slot) = self.slot() else { return false };
+        for _ in 0..SWAPS {
+            let state = SlotState(state_of(slot));
+            let Some(joined) = state.joined(generation) else { return false };
+            if swap(slot, state, joined) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// One session less. If it was the last one, the holder is returned: its mapping has to be
+    /// removed, and then the port [`free`](Self::free)d.
+    #[inline(always)]
+    pub fn leave(self) -> Option<Holder> {
+        let slot = self.slot()?;
+        for _ in 0..SWAPS {
+            let state = SlotState(state_of(slot));
+            let left = state.left()?;
+            if swap(slot, state, left) {
+                return left
+                    .is_retiring()
+                    .then(|| Holder { generation: state.generation(), owner: owner_of(slot) });
+            }
+        }
+        None
+    }
+
+    /// Gives the port back, after [`leave`](Self::leave) has returned its holder.
+    #[inline(always)]
+    pub fn free(self) {
+        let Some(slot) = self.slot() else { return };
+        let state = SlotState(state_of(slot));
+        if state.is_retiring() && swap(slot, state, state.freed()) {
+            self.count(-1);
+        }
+    }
+
+    /// Who holds the port, if anybody.
+    #[inline(always)]
+    pub fn holder(self) -> Option<Holder> {
+        let slot = self.slot()?;
+        let state = SlotState(state_of(slot));
+        state.is_held().then(|| Holder { generation: state.generation(), owner: owner_of(slot) })
+    }
+
+    #[inline(always)]
+    fn table_index(self) -> Option<u32> {
+        Some(u32::from(self.wan) * PROTOCOLS as u32 + protocol_index(self.protocol)?)
+    }
+
+    #[inline(always)]
+    fn count(self, difference: i64) {
+        if let Some(held) = self.table_index().and_then(|i| PORTS_HELD.get_ptr_mut(i)) {
+            // SAFETY: an element of an array, aligned, changed atomically only.
+            unsafe { atomic::add(held, difference as u64) };
+        }
+    }
+}
+
+#[inline(always)]
+fn state_of(slot: *mut PortSlot) -> u64 {
+    // SAFETY: an element of an array; a single aligned word, so it is never torn.
+    unsafe { ptr::read_volatile(&raw const (*slot).state) }
+}
+
+#[inline(always)]
+fn owner_of(slot: *mut PortSlot) -> Owner {
+    // SAFETY: an element of an array; a single aligned word, so it is never torn.
+    Owner::unpack(unsafe { ptr::read_volatile(&raw const (*slot).owner) })
+}
+
+#[inline(always)]
+fn swap(slot: *mut PortSlot, from: SlotState, to: SlotState) -> bool {
+    // SAFETY: an element of an array, aligned, changed atomically only.
+    unsafe { atomic::swap(&raw mut (*slot).state, from.0, to.0) }
+}
+
+/// A search for a free port: random ones first, then all of them in turn.
+pub struct Search<'a> {
+    request: &'a Request,
+    /// The port that was tried last.
+    pub port: Port,
+    /// Where to search: the pool of the inside port's class, and one to fall back to.
+    pools: [Pool; 2],
+    /// Where the search in turn begins.
+    start: u32,
+    /// Generation of the mapping, once a port was found.
+    pub generation: u32,
+    found: bool,
+}
+
+impl<'a> Search<'a> {
+    /// A search that has not begun; `port` names WAN and protocol.
+    #[inline(always)]
+    pub fn new(request: &'a Request, port: Port, pools: [Pool; 2]) -> Self {
+        Self { request, port, pools, start: random(), generation: 0, found: false }
+    }
+}
+
+/// Takes a free port: finds one if there is one. A search through the whole pools that was in vain
+/// is not repeated within the same tick, so that being out of ports does not cost every packet a
+/// walk through all of them.
+#[inline(always)]
+pub fn claim(search: &mut Search<'_>) -> bool {
+    let Some(searched) = search.port.table_index().and_then(|i| SEARCHED.get_ptr_mut(i)) else {
+        return false;
+    };
+    // The array begins with 0; an odd value is never mistaken for it.
+    let tick = search.request.now.0 | 1;
+    // SAFETY: an element of an array; a single aligned word, so it is never torn.
+    let walk = unsafe { ptr::read_volatile(searched) } != tick;
+    let all = search.pools[0].len() + search.pools[1].len();
+    let steps = PROBES + if walk { all } else { 0 };
+    // SAFETY: the callback has the signature that the helper calls; `search` outlives the call.
+    unsafe {
+        bpf_loop(steps, claim_next as *mut _, (&raw mut *search).cast(), 0);
+    }
+    if !search.found && walk {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(searched, tick) };
+    }
+    search.found
+}
+
+/// One step of [`claim`]: 1 ends the loop.
+#[inline(never)]
+unsafe extern "C" fn claim_next(step: u32, search: *mut Search<'_>) -> i64 {
+    // SAFETY: called by `bpf_loop` with the pointer that `claim` has passed.
+    let search = unsafe { &mut *search };
+    let [pool, rest] = search.pools;
+    let port = if step < PROBES {
+        pool.probe(search.request.key.tuple.source_id.get(), step, random())
+    } else if step - PROBES < pool.len() {
+        pool.at(search.start.wrapping_add(step - PROBES))
+    } else {
+        rest.at(search.start.wrapping_add(step - PROBES))
+    };
+    search.port.id = Id::new(port);
+    // The cheap question first.
+    if !search.port.is_free() || own_sockets::own(search.request, search.port.id) {
+        return 0;
+    }
+    match search.port.claim(search.request.owner()) {
+        Some(generation) => {
+            search.generation = generation;
+            search.found = true;
+            1
+        }
+        None => 0,
+    }
+}

@@ -1,0 +1,173 @@
+//! The session table: find a half, refresh it, insert and remove pairs.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::HashMap,
+    macros::btf_map,
+};
+use masq_common::{
+    flow::{FlowKey, TCP},
+    session::{SessionHalf, SessionPair, remaining},
+    settings::Settings,
+    tcp,
+    time::Tick,
+};
+
+use crate::atomic;
+
+/// Two entries a session. Never an LRU map: that would end living sessions under load. Without
+/// preallocation, so that an empty table costs little. Full: the first packet of a new session is
+/// dropped with [`Reason::SessionTableFull`]; established ones do not notice.
+#[btf_map]
+static SESSIONS: HashMap<FlowKey, SessionHalf, 524_288, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// A half as it was found: a copy to act on, and where it lives, to be refreshed.
+pub struct Found {
+    entry: *mut SessionHalf,
+    /// The copy; it belongs to the key that was asked for. Without its counters.
+    pub half: SessionHalf,
+}
+
+/// Looks a packet up.
+#[inline(always)]
+pub fn find(key: &FlowKey) -> Option<Found> {
+    let entry = SESSIONS.get_ptr_mut(key)?;
+    let half = copy(entry);
+    half.belongs_to(key).then_some(Found { entry, half })
+}
+
+/// Copies what a packet needs, the key last. The entry may be given to another session at any
+/// moment; the kernel then writes the new value in ascending order, so that a rewrite of the new
+/// session is only ever read together with its key (see [`masq_common::session`]).
+#[inline(always)]
+fn copy(entry: *const SessionHalf) -> SessionHalf {
+    macro_rules! read {
+        ($field:ident) => {
+            // SAFETY: `entry` comes from a successful lookup: the kernel keeps the memory readable
+            // until the program ends. Volatile, because the order of the reads matters.
+            unsafe { ptr::read_volatile(&raw const (*entry).$field) }
+        };
+    }
+    let (created, tcp_seen, flags) = (read!(created), read!(tcp_seen), read!(flags));
+    let (protocol, wan, last_seen) = (read!(protocol), read!(wan), read!(last_seen));
+    let (addr_delta, id_delta, to) = (read!(addr_delta), read!(id_delta), read!(to));
+    let from = read!(from);
+    SessionHalf {
+        from,
+        to,
+        addr_delta,
+        id_delta,
+        last_seen,
+        packets: 0,
+        bytes: 0,
+        created,
+        tcp_seen,
+        flags,
+        protocol,
+        wan,
+    }
+}
+
+impl Found {
+    /// Whether the session is alive for certain, judged by this half alone.
+    #[inline(always)]
+    pub fn is_fresh(&self, settings: &Settings, now: Tick) -> bool {
+        now.since(self.half.last_seen) <= settings.timeouts.certain(self.half.protocol)
+    }
+
+    /// Whether the session is alive; looks at the other half if this one does not tell.
+    #[inline(always)]
+    pub fn is_alive(&self, settings: &Settings, now: Tick) -> bool {
+        use masq_common::session::flags::FROM_OUTSIDE;
+        if self.half.flags & FROM_OUTSIDE == 0 && self.is_fresh(settings, now) {
+            return true;
+        }
+        match find(&self.half.partner()) {
+            Some(other) => remaining(&self.half, &other.half, &settings.timeouts, now).is_some(),
+            None => false,
+        }
+    }
+
+    /// Notes that `packets` packets of `bytes` bytes in all have passed. Writes no more than has
+    /// changed; a TCP reset does not keep a session alive.
+    #[inline(always)]
+    pub fn touch(&self, now: Tick, tcp_flags: u8, packets: u64, bytes: u64) {
+        let half = &self.half;
+        let reset = half.protocol == TCP && tcp_flags & tcp::RST != 0;
+        // SAFETY: the entry is readable and writable until the program ends. If it was given to
+        // another session since it was copied, that one gets a packet too many and a time stamp
+        // that is not wrong. Counters are added to atomically: both CPUs may see one direction.
+        unsafe {
+            if half.last_seen != now && !reset {
+                ptr::write_volatile(&raw mut (*self.entry).last_seen, now);
+            }
+            if half.protocol == TCP {
+                let seen = tcp::observe(half.tcp_seen, tcp_flags);
+                if seen != half.tcp_seen {
+                    ptr::write_volatile(&raw mut (*self.entry).tcp_seen, seen);
+                }
+            }
+            atomic::add(&raw mut (*self.entry).packets, packets);
+            atomic::add(&raw mut (*self.entry).bytes, bytes);
+        }
+    }
+
+    /// Starts the connection anew: what this direction has sent so far is forgotten.
+    #[inline(always)]
+    pub fn forget_flags(&mut self) {
+        self.half.tcp_seen = 0;
+        // SAFETY: as in `touch`; at worst another session's phase falls back to "opening".
+        unsafe { ptr::write_volatile(&raw mut (*self.entry).tcp_seen, 0) }
+    }
+}
+
+/// The entry of a key, for whoever ends the session: nothing is copied. `None` if there is none,
+/// or if it has just been given to another key.
+#[inline(always)]
+pub fn entry(key: &FlowKey) -> Option<&'static SessionHalf> {
+    // SAFETY: the kernel keeps the memory readable until the program ends. Fields may change under
+    // our hands if the entry is given to another session; see `retire` for what follows from that.
+    let half = unsafe { &*SESSIONS.get_ptr(key)? };
+    half.belongs_to(key).then_some(half)
+}
+
+/// Why a pair was not inserted.
+#[derive(Clone, Copy)]
+pub enum Refusal {
+    /// Something answers to the inbound key already.
+    InboundTaken,
+    /// Another CPU has just created a session for the outbound key.
+    OutboundTaken,
+    /// The table is full, or the kernel has no memory.
+    Full,
+}
+
+const EEXIST: i32 = -17;
+
+/// Inserts both halves or none. The inbound half first: it is what makes an external endpoint
+/// unique towards this remote one, and without it no answer would come back.
+#[inline(never)]
+pub fn insert(pair: &SessionPair) -> Result<(), Refusal> {
+    let inbound = pair.inbound.key();
+    match SESSIONS.insert(inbound, pair.inbound, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {}
+        Err(EEXIST) => return Err(Refusal::InboundTaken),
+        Err(_) => return Err(Refusal::Full),
+    }
+    match SESSIONS.insert(pair.outbound.key(), pair.outbound, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(code) => {
+            remove(&inbound);
+            Err(if code == EEXIST { Refusal::OutboundTaken } else { Refusal::Full })
+        }
+    }
+}
+
+/// Removes one half; true for exactly one of those that try at the same time.
+#[inline(always)]
+pub fn remove(key: &FlowKey) -> bool {
+    SESSIONS.remove(key).is_ok()
+}
