@@ -11,8 +11,7 @@
 //! 6. [`forward`]: where an established packet goes, asked from the kernel's routing.
 //! 7. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
-#![no_std]
-#![no_main]
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",
     expect(unstable_features, reason = "inline assembly for BPF, see the atomic module"),
@@ -88,6 +87,10 @@ fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     // The verifier proves that it is never reached: a loop without end would not load.
     loop {}
 }
+
+/// So that clippy, rust-analyzer and `cargo check` see this crate on the machine it is written on.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
 
 /// The helpers for checksums and routing are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
