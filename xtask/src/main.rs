@@ -1,6 +1,9 @@
-//! The command line of the tasks.
+//! `cargo xtask`: see `cargo xtask help`.
 
-fn main() -> anyhow::Result<()> {
-    println!("{}", xtask::toolchain::find()?);
-    Ok(())
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    xtask::cli::Cli::parse().run()
 }

@@ -53,8 +53,9 @@ pub fn build_object(bin: &str, out_dir: &Path) -> Result<PathBuf> {
 }
 
 fn compile(bin: &str, target_dir: &Path) -> Result<PathBuf> {
-    let toolchain = toolchain::find()?;
-    run(cargo(&toolchain, bin, target_dir), bin)?;
+    let mut command = cargo(&toolchain::find()?, "build", target_dir);
+    command.args(["--bin", bin]);
+    run(command, bin)?;
     Ok(target_dir.join(TARGET).join("release").join(bin))
 }
 
@@ -93,8 +94,8 @@ pub fn has_btf(elf: &[u8]) -> Result<bool> {
     Ok(file.section_by_name(".BTF").is_some_and(|section| section.size() > 0))
 }
 
-/// The call of cargo that compiles `bin`.
-fn cargo(toolchain: &Toolchain, bin: &str, target_dir: &Path) -> Command {
+/// A call of cargo (`build`, `check`) on the eBPF package.
+pub fn cargo(toolchain: &Toolchain, verb: &str, target_dir: &Path) -> Command {
     let compiler = &toolchain.compiler;
     let outer = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let program = compiler.own_cargo().map_or(outer, Into::into);
@@ -102,7 +103,7 @@ fn cargo(toolchain: &Toolchain, bin: &str, target_dir: &Path) -> Command {
     command.current_dir(workspace::root());
     clean_environment(&mut command);
     command
-        .args(["build", "--release", "--locked", "--package", PACKAGE, "--bin", bin])
+        .args([verb, "--release", "--locked", "--package", PACKAGE])
         .args(["--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .env("RUSTC", &compiler.rustc)

@@ -91,10 +91,10 @@ impl Survey {
 
 /// Looks at every place until one works.
 pub fn survey() -> Survey {
-    let linker = linker::find();
+    let linkers = linker::candidates();
     let mut rejected = Vec::new();
     for place in places() {
-        match pair_up(&place, &linker) {
+        match pair_up(&place, &linkers) {
             Ok(toolchain) => return Survey { found: Some(toolchain), rejected },
             Err(lack) => rejected.push(Rejected { place: place.name, lack }),
         }
@@ -112,6 +112,11 @@ pub fn find() -> Result<Toolchain> {
             survey.explain()
         ),
     }
+}
+
+/// Whether any `bpf-linker` is installed, fitting or not.
+pub fn has_linker() -> bool {
+    linker::candidates().is_ok()
 }
 
 /// A `rustc` that may be able to produce eBPF.
@@ -133,9 +138,15 @@ fn places() -> Vec<Place> {
     places
 }
 
-fn pair_up(place: &Place, linker: &Result<PathBuf, String>) -> Result<Toolchain, Lack> {
+fn pair_up(place: &Place, linkers: &Result<Vec<PathBuf>, String>) -> Result<Toolchain, Lack> {
     let compiler = Compiler::inspect(&place.rustc).map_err(Lack::Compiler)?;
-    let linker = linker.clone().map_err(Lack::Linker)?;
-    linker::probe(&compiler, &linker).map_err(Lack::Mismatch)?;
-    Ok(Toolchain { compiler, linker })
+    let linkers = linkers.as_ref().map_err(|why| Lack::Linker(why.clone()))?;
+    let mut failures = Vec::new();
+    for linker in linkers {
+        match linker::probe(&compiler, linker) {
+            Ok(()) => return Ok(Toolchain { compiler, linker: linker.clone() }),
+            Err(why) => failures.push(why),
+        }
+    }
+    Err(Lack::Mismatch(failures.join("; ")))
 }

@@ -19,6 +19,16 @@ pub fn root() -> PathBuf {
         .map_or_else(compiled_at, Path::to_path_buf)
 }
 
+/// Where the tools go that are installed for this checkout alone.
+pub fn tools() -> PathBuf {
+    root().join("target/tools")
+}
+
+/// Where a task leaves everything that a program wrote.
+pub fn log(task: &str) -> PathBuf {
+    root().join("target/xtask").join(format!("{task}.log"))
+}
+
 fn compiled_at() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()

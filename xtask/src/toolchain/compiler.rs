@@ -70,6 +70,15 @@ impl Compiler {
         self.release.contains("nightly") || self.release.contains("dev")
     }
 
+    /// The clippy of the same release, if it is installed. No other one can read this compiler's
+    /// `core`.
+    pub fn clippy(&self) -> Option<PathBuf> {
+        let driver = self.sysroot.join("bin/clippy-driver");
+        let answer = ask(&driver, &["--version"]).ok()?;
+        let wanted = format!("0.1.{}", version(&self.release).1);
+        (answer.split_whitespace().nth(1) == Some(&wanted)).then_some(driver)
+    }
+
     /// The cargo that belongs to this compiler, if it came with one. `core` from source wants that
     /// one: the workspace of the standard library is written for it.
     pub fn own_cargo(&self) -> Option<PathBuf> {
@@ -125,14 +134,14 @@ fn holds_core(folder: &Path) -> bool {
     })
 }
 
-fn ask(rustc: &Path, arguments: &[&str]) -> Result<String, String> {
+fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
     let output =
-        Command::new(rustc).args(arguments).output().map_err(|error| match error.kind() {
+        Command::new(program).args(arguments).output().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => "not installed".to_owned(),
             _ => format!("cannot be started: {error}"),
         })?;
     if !output.status.success() {
-        return Err(format!("`rustc {}` failed: {}", arguments.join(" "), output.status));
+        return Err(format!("`{} {}` failed", program.display(), arguments.join(" ")));
     }
     String::from_utf8(output.stdout).map_err(|_| "answers in something that is not text".to_owned())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Compiler, LINKER_VARIABLE, compiler::TARGET};
-use crate::object::has_btf;
+use crate::{object::has_btf, workspace};
 
 const PROGRAM: &str = "bpf-linker";
 
@@ -16,28 +16,29 @@ const PROGRAM: &str = "bpf-linker";
 const SAMPLE: &str = "#![no_std]\n#[unsafe(no_mangle)]\n\
     pub extern \"C\" fn sample(x: u32) -> u32 { x.wrapping_add(1) }\n";
 
-/// The linker named by the environment, else the first on PATH, else where `cargo install` puts it
-/// (that folder need not be on PATH).
-pub fn find() -> Result<PathBuf, String> {
+/// Every `bpf-linker` to try, in order: only the one that the environment names, else the first on
+/// PATH, where `cargo install` puts it (that folder need not be on PATH), and the checkout's own.
+pub fn candidates() -> Result<Vec<PathBuf>, String> {
     if let Some(named) = env::var_os(LINKER_VARIABLE) {
         return which::which(&named)
+            .map(|path| vec![path])
             .map_err(|_| format!("{LINKER_VARIABLE}={} is no program", named.display()));
     }
-    which::which(PROGRAM)
-        .ok()
-        .or_else(|| installed_by_cargo().into_iter().find(|path| path.is_file()))
-        .ok_or_else(|| format!("{PROGRAM} is not installed"))
+    let mut found: Vec<PathBuf> = which::which(PROGRAM).into_iter().collect();
+    for path in install_folders().into_iter().map(|root| root.join("bin").join(PROGRAM)) {
+        if path.is_file() && !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    if found.is_empty() { Err(format!("{PROGRAM} is not installed")) } else { Ok(found) }
 }
 
-fn installed_by_cargo() -> Vec<PathBuf> {
+fn install_folders() -> Vec<PathBuf> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    [env::var_os("CARGO_INSTALL_ROOT").map(PathBuf::from), home]
-        .into_iter()
-        .flatten()
-        .map(|root| root.join("bin").join(PROGRAM))
-        .collect()
+    let root = env::var_os("CARGO_INSTALL_ROOT").map(PathBuf::from);
+    [root, home, Some(workspace::tools())].into_iter().flatten().collect()
 }
 
 /// Compiles a sample to bitcode and links it. Bitcode of the host's target will do: this asks about

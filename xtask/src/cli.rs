@@ -1,0 +1,156 @@
+//! The subcommands.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    console,
+    setup::{self, Intent, Scope},
+    tasks,
+};
+
+/// What `cargo xtask help` says. Written by hand for the grouping; a test compares it with the
+/// subcommands that exist.
+const OVERVIEW: &str = "\
+The tasks of this checkout. Everything that a task needs it sets up by itself.
+
+To see it work (as root):
+  demo       Build a network of namespaces, run masq in it and show it at work; ends in a minute
+  run        Build and run the gateway here: cargo xtask run --lan eth1 --wan ppp0
+
+To build:
+  setup      Find the eBPF toolchain and programs, install what is missing (--check: only look)
+  build      Build target/release/masq, the program that gets installed
+
+To change it:
+  lint       Check the format and run clippy, on the host's crates and on the kernel programs
+  test       Run everything that must hold: lint, unit tests and, as root, the suites
+  verifier   Compare what the kernel's verifier says of each program with the baseline (as root)
+  bench      Measure packets and throughput beside plain forwarding and nftables (as root)
+
+  help       This text; `cargo xtask help TASK` for one of them
+
+Environment:
+  MASQ_EBPF_RUSTC     rustc for the kernel programs, instead of the one that is found
+  MASQ_BPF_LINKER     bpf-linker, likewise
+  MASQ_EBPF_OBJECTS   folder with finished kernel objects: nothing is compiled for eBPF
+";
+
+/// `cargo xtask`.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", override_help = OVERVIEW, disable_version_flag = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build a network of namespaces, run masq in it and show it at work
+    Demo {
+        /// Options of the demonstration
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Build and run the gateway in the foreground; every argument is one of `masq run`
+    #[command(disable_help_flag = true)]
+    Run {
+        /// Options of `masq run`, such as --lan eth1 --wan ppp0
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Find the eBPF toolchain and the programs that tests and demo call; install what is missing
+    Setup {
+        /// Only look; what is missing is an error
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build target/release/masq, the program that gets installed
+    Build,
+    /// Check the format and run clippy, on the host's crates and on the kernel programs
+    Lint,
+    /// Run everything that must hold: lint, unit tests and, as root, the suites
+    Test {
+        /// Stages to run, in their usual order: lint, unit, or a suite; all without any
+        suites: Vec<String>,
+        /// For the test programs, after `--`: a filter, --nocapture
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Compare what the kernel's verifier says of each program with baselines/verifier.txt
+    Verifier {
+        /// Record the present state as the new baseline
+        #[arg(long)]
+        update: bool,
+    },
+    /// Measure packets and throughput beside plain forwarding and nftables
+    Bench {
+        /// Options of the measurement
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+impl Cli {
+    /// Does what was asked; the reason of a failure is the last line.
+    pub fn run(self) -> ExitCode {
+        match self.task.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                console::error(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Task {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Demo { arguments } => tasks::demo::demo(arguments),
+            Self::Run { arguments } => tasks::run::run(arguments),
+            Self::Setup { check } => {
+                let intent = if check { Intent::Check } else { Intent::Install };
+                setup::setup(Scope::Everything, intent)
+            }
+            Self::Build => tasks::build::build(),
+            Self::Lint => tasks::lint::lint(),
+            Self::Test { suites, arguments } => tasks::test::test(&suites, &arguments),
+            Self::Verifier { update } => tasks::verifier::verifier(update),
+            Self::Bench { arguments } => tasks::bench::bench(arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::{Cli, OVERVIEW};
+    use crate::{object, toolchain};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_overview_names_every_task_once() {
+        for task in Cli::command().get_subcommands() {
+            let start = format!("  {} ", task.get_name());
+            let lines = OVERVIEW.lines().filter(|line| line.starts_with(&start));
+            assert_eq!(lines.count(), 1, "{}", task.get_name());
+        }
+    }
+
+    #[test]
+    fn the_overview_names_every_variable() {
+        let variables =
+            [toolchain::RUSTC_VARIABLE, toolchain::LINKER_VARIABLE, object::OBJECTS_VARIABLE];
+        for variable in variables {
+            assert!(OVERVIEW.contains(variable), "{variable}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The subcommands other than `setup`, one file each.
+
+pub mod bench;
+pub mod build;
+pub mod demo;
+pub mod lint;
+pub mod run;
+pub mod test;
+pub mod verifier;
