@@ -34,6 +34,8 @@ pub mod flags {
     pub const FROM_OUTSIDE: u8 = 1 << 3;
     /// Both ends are inside (RFC 4787 REQ-9).
     pub const HAIRPIN: u8 = 1 << 4;
+    /// The session counts for a permit of address-dependent filtering.
+    pub const PERMIT: u8 = 1 << 5;
 }
 
 /// Value of the session table: one direction of a session.

@@ -162,7 +162,7 @@ fn swap(slot: *mut PortSlot, from: SlotState, to: SlotState) -> bool {
 
 /// A search for a free port: random ones first, then all of them in turn.
 pub struct Search<'a> {
-    request: &'a Request,
+    request: &'a Request<'a>,
     /// The port that was tried last.
     pub port: Port,
     /// Where to search: the pool of the inside port's class, and one to fall back to.
@@ -177,7 +177,7 @@ pub struct Search<'a> {
 impl<'a> Search<'a> {
     /// A search that has not begun; `port` names WAN and protocol.
     #[inline(always)]
-    pub fn new(request: &'a Request, port: Port, pools: [Pool; 2]) -> Self {
+    pub fn new(request: &'a Request<'a>, port: Port, pools: [Pool; 2]) -> Self {
         Self { request, port, pools, start: random(), generation: 0, found: false }
     }
 }

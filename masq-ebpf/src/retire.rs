@@ -27,7 +27,7 @@ use masq_common::{
 
 use crate::{
     clock, config, counters,
-    create::{Held, mapping},
+    create::{Held, mapping, permits},
     events,
     ports::Port,
     sessions,
@@ -69,6 +69,7 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick)
         port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
         flags: outbound.flags & flags::OVERLAP,
     };
+    let permit = (outbound.flags & flags::PERMIT != 0).then_some(outbound.to.destination);
     let counts = [outbound.packets, outbound.bytes, inbound.packets, inbound.bytes];
     let created = outbound.created;
     if !sessions::remove(inbound_key) {
@@ -80,6 +81,9 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick)
         report(outbound, counts, cause, (settings, now.since(created).as_millis()));
     }
     sessions::remove(outbound_key);
+    if let Some(remote) = permit {
+        permits::revoke(held.port, remote);
+    }
     let_go(held);
     true
 }

@@ -38,7 +38,7 @@ const EEXIST: i32 = -17;
 /// Finds or makes the mapping of the request's inside endpoint and holds its port for one more
 /// session.
 #[inline(never)]
-pub fn acquire(request: &Request) -> Step<Held> {
+pub fn acquire(request: &Request<'_>) -> Step<Held> {
     let key = key(request.owner(), request.key.protocol, request.wan);
     if let Some(port) = join(request, &key)? {
         return Ok(Held { port, flags: 0 });
@@ -65,7 +65,7 @@ pub fn acquire(request: &Request) -> Step<Held> {
 
 /// Holds a port for this session alone.
 #[inline(never)]
-pub fn acquire_apart(request: &Request) -> Step<Held> {
+pub fn acquire_apart(request: &Request<'_>) -> Step<Held> {
     let (port, _) = claim(request).ok_or(Reason::PortsExhausted)?;
     Ok(Held { port, flags: 0 })
 }
@@ -103,7 +103,7 @@ fn find(key: &MappingKey) -> Option<Mapping> {
 
 /// Holds the port of an existing mapping.
 #[inline(always)]
-fn join(request: &Request, key: &MappingKey) -> Step<Option<Port>> {
+fn join(request: &Request<'_>, key: &MappingKey) -> Step<Option<Port>> {
     let Some(mapping) = find(key) else { return Ok(None) };
     let port = Port { wan: key.wan, protocol: key.protocol, id: mapping.external };
     if !port.join(mapping.generation) {
@@ -121,7 +121,7 @@ fn join(request: &Request, key: &MappingKey) -> Step<Option<Port>> {
 /// The pool that the external port comes from: ICMP identifiers, or ports of the same class as the
 /// inside one (RFC 4787 REQ-3a).
 #[inline(always)]
-fn pool(request: &Request) -> Pool {
+fn pool(request: &Request<'_>) -> Pool {
     let settings = request.settings;
     if request.key.protocol == ICMP {
         settings.identifiers
@@ -134,7 +134,7 @@ fn pool(request: &Request) -> Pool {
 
 /// Takes a free port: the inside one, a random one, or whichever is left.
 #[inline(always)]
-fn claim(request: &Request) -> Option<(Port, u32)> {
+fn claim(request: &Request<'_>) -> Option<(Port, u32)> {
     let pool = pool(request);
     // The privileged ports are few; better an unprivileged one than none.
     let rest = if request.key.protocol == ICMP || pool == request.settings.ports {
@@ -150,7 +150,7 @@ fn claim(request: &Request) -> Option<(Port, u32)> {
 /// No port is free: share one with other remote endpoints (RFC 7857 section 3), as netfilter does.
 /// Which of them is really unused towards this remote one shows when the pair is inserted.
 #[inline(never)]
-pub fn share(request: &Request) -> Step<Held> {
+pub fn share(request: &Request<'_>) -> Step<Held> {
     if request.settings.switches & switches::NO_OVERLAP != 0 {
         return Err(Reason::PortsExhausted);
     }

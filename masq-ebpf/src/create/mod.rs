@@ -9,8 +9,10 @@
 pub mod mapping;
 pub mod own_sockets;
 pub mod pair;
+pub mod permits;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_loop};
+use aya_log_ebpf::debug;
 use masq_common::{
     be::Addr, flow::FlowKey, mapping::Owner, reason::Reason, session::flags, settings::Settings,
     time::Tick,
@@ -19,13 +21,13 @@ use masq_common::{
 use crate::{events, ports::Port, retire, verdict::Step};
 
 /// What the parts of the creation need to know.
-pub struct Request {
+pub struct Request<'a> {
     /// The context, for socket lookups.
     pub skb: *mut __sk_buff,
     /// The settings.
     pub settings: &'static Settings,
     /// The outbound packet as received from the inside.
-    pub key: FlowKey,
+    pub key: &'a FlowKey,
     /// Address of the WAN.
     pub external: Addr,
     /// The current tick.
@@ -64,13 +66,13 @@ pub struct Held {
 /// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports.
 const ATTEMPTS: u32 = 16;
 
-impl Request {
+impl<'a> Request<'a> {
     /// A request for the session of an outbound packet with `key`.
     #[inline(always)]
     pub const fn new(
         skb: *mut __sk_buff,
         settings: &'static Settings,
-        key: FlowKey,
+        key: &'a FlowKey,
         (external, wan): (Addr, u8),
         now: Tick,
         flags: u8,
@@ -93,10 +95,21 @@ impl Request {
         unsafe {
             bpf_loop(ATTEMPTS, attempt as *mut _, (&raw mut *self).cast(), 0);
         }
+        // Compiled away by the verifier unless the daemon was told to log (AYA_LOG_LEVEL).
+        debug!(
+            (),
+            "session {:i}:{} -> {:i}:{} protocol {}: reason {}",
+            core::net::Ipv4Addr::from(self.key.tuple.source),
+            self.key.tuple.source_id.get(),
+            core::net::Ipv4Addr::from(self.key.tuple.destination),
+            self.key.tuple.destination_id.get(),
+            self.key.protocol,
+            self.failure as u8
+        );
         if self.failure as u8 == Reason::SessionOpened as u8 {
             return Ok(());
         }
-        events::refused(self.settings, &self.key, self.failure);
+        events::refused(self.settings, self.key, self.failure);
         Err(self.failure)
     }
 
@@ -112,7 +125,7 @@ impl Request {
 
 /// One attempt: 1 ends the loop.
 #[inline(never)]
-unsafe extern "C" fn attempt(_step: u32, request: *mut Request) -> i64 {
+unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `create` has passed.
     let request = unsafe { &mut *request };
     let held = match request.stage {

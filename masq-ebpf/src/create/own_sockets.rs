@@ -23,8 +23,8 @@ const CURRENT_NAMESPACE: u64 = u64::MAX;
 /// Whether a packet from the session's remote endpoint to `port` belongs to a socket of the
 /// router.
 #[inline(never)]
-pub fn own(request: &Request, port: Id) -> bool {
-    let key = &request.key;
+pub fn own(request: &Request<'_>, port: Id) -> bool {
+    let key = request.key;
     let mut tuple = bpf_sock_tuple {
         __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 {
             ipv4: bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {

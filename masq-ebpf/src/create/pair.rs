@@ -4,12 +4,13 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use masq_common::{
     event::{CloseCause, Event},
     reason::Reason,
-    session::{SessionHalf, SessionPair},
+    session::{SessionHalf, SessionPair, flags},
+    settings::Filtering,
 };
 
 use crate::{
     clock, counters,
-    create::{Held, Request, is_shared, own_sockets},
+    create::{Held, Request, is_shared, own_sockets, permits},
     events, retire,
     sessions::{self, Refusal},
 };
@@ -36,7 +37,7 @@ pub enum Insertion {
 
 /// Inserts the session of `request` with the port that is held for it.
 #[inline(never)]
-pub fn insert(request: &Request, held: Held) -> Insertion {
+pub fn insert(request: &Request<'_>, held: Held) -> Insertion {
     // A mapping lives on while the router opens sockets of its own.
     if own_sockets::own(request, held.port.id) {
         return Insertion::Taken;
@@ -45,7 +46,19 @@ pub fn insert(request: &Request, held: Held) -> Insertion {
     // SAFETY: this CPU's own element, see above.
     let pair = unsafe { &mut *pair };
     build(request, held, pair);
-    match sessions::insert(pair) {
+    let permit = permits::filtering(request.settings, request.key.protocol)
+        == Filtering::AddressDependent
+        && !is_shared(held)
+        && permits::grant(held.port, request.key.tuple.destination);
+    if permit {
+        pair.outbound.flags |= flags::PERMIT;
+        pair.inbound.flags |= flags::PERMIT;
+    }
+    let inserted = sessions::insert(pair);
+    if permit && inserted.is_err() {
+        permits::revoke(held.port, request.key.tuple.destination);
+    }
+    match inserted {
         Ok(()) => {
             opened(request, &pair.outbound);
             if is_shared(held) {
@@ -64,20 +77,20 @@ pub fn insert(request: &Request, held: Held) -> Insertion {
 
 /// A function of its own, like all that needs much of the stack for a short time.
 #[inline(never)]
-fn build(request: &Request, held: Held, pair: &mut SessionPair) {
+fn build(request: &Request<'_>, held: Held, pair: &mut SessionPair) {
     let flags = request.flags | held.flags;
-    let (key, id) = (request.key, held.port.id);
+    let (key, id) = (*request.key, held.port.id);
     *pair = SessionPair::masquerade(key, request.external, id, flags, request.wan, request.now);
 }
 
 /// Something answers to the inbound key already: a session that has expired but was not swept yet,
 /// or one that lives.
 #[inline(always)]
-fn make_room(request: &Request, inbound: &masq_common::flow::FlowKey) -> Insertion {
+fn make_room(request: &Request<'_>, inbound: &masq_common::flow::FlowKey) -> Insertion {
     if retire::session(inbound, CloseCause::Expired, request.settings, request.now) {
         return Insertion::RoomMade;
     }
-    match sessions::entry(&request.key) {
+    match sessions::entry(request.key) {
         // The very session, created by another CPU for another packet of the flow.
         Some(half) if half.partner() == *inbound => Insertion::Adopted,
         _ => Insertion::Taken,
@@ -85,7 +98,7 @@ fn make_room(request: &Request, inbound: &masq_common::flow::FlowKey) -> Inserti
 }
 
 #[inline(always)]
-fn opened(request: &Request, half: &SessionHalf) {
+fn opened(request: &Request<'_>, half: &SessionHalf) {
     counters::bump(Reason::SessionOpened);
     if !events::wanted(request.settings) {
         return;

@@ -3,7 +3,9 @@
 //! filtering lets in (RFC 4787 section 5). What matches nothing is the router's own: untouched.
 
 use masq_common::{
-    flow::{FlowKey, ICMP, TCP, Tuple, UDP},
+    be::Addr,
+    flow::{FlowKey, Tuple},
+    mapping::Owner,
     reason::Reason,
     session::flags,
     settings::{Device, Filtering, Settings, prefix, role},
@@ -12,7 +14,7 @@ use masq_common::{
 
 use crate::{
     clock, config,
-    create::{Held, Request, own_sockets, pair},
+    create::{Held, Request, own_sockets, pair, permits},
     fragments,
     hooks::fast,
     icmp_error,
@@ -142,7 +144,7 @@ fn admit<const LINK: usize>(
     let outside = full.key.tuple;
     let port = Port { wan: device.wan, protocol: full.key.protocol, id: outside.destination_id };
     let wanted = matches!(full.kind, Kind::Flow) && full.opens().is_ok();
-    if !wanted || !lets_in(settings, full.key.protocol) {
+    if !wanted || !lets_in(settings, port, outside.source) {
         return unasked(full);
     }
     let Some(holder) = port.holder() else { return unasked(full) };
@@ -151,21 +153,27 @@ fn admit<const LINK: usize>(
     }
     let outside = (device.address, device.wan);
     let key = inside_key(full, &holder.owner);
-    let request = Request::new(skb.raw(), settings, key, outside, now, flags::FROM_OUTSIDE);
+    let request = Request::new(skb.raw(), settings, &key, outside, now, flags::FROM_OUTSIDE);
     if own_sockets::own(&request, port.id) || !port.join(holder.generation) {
         return Err(Reason::NoSession);
     }
     let held = Held { port, flags: 0 };
-    if pair::insert(&request, held) == pair::Insertion::Done {
-        return Ok(());
+    match pair::insert(&request, held) {
+        pair::Insertion::Done => Ok(()),
+        pair::Insertion::Adopted => {
+            retire::let_go(held);
+            Ok(())
+        }
+        pair::Insertion::RoomMade | pair::Insertion::Taken | pair::Insertion::Full => {
+            retire::let_go(held);
+            Err(Reason::NoSession)
+        }
     }
-    retire::let_go(held);
-    Err(Reason::NoSession)
 }
 
 /// The tuple of the packets that the inside endpoint will answer with.
 #[inline(always)]
-fn inside_key(full: &Full, owner: &masq_common::mapping::Owner) -> FlowKey {
+fn inside_key(full: &Full, owner: &Owner) -> FlowKey {
     let outside = full.key.tuple;
     Tuple {
         source: owner.address,
@@ -176,14 +184,12 @@ fn inside_key(full: &Full, owner: &masq_common::mapping::Owner) -> FlowKey {
     .key(full.key.protocol)
 }
 
-/// Whether anybody may send to a mapping.
+/// Whether the filtering lets a packet from outside open a session with the mapping at `port`.
 #[inline(always)]
-fn lets_in(settings: &Settings, protocol: u8) -> bool {
-    let filtering = match protocol {
-        TCP => settings.filtering_tcp,
-        UDP => settings.filtering_udp,
-        ICMP => return false,
-        _ => return false,
-    };
-    matches!(Filtering::from_number(filtering), Filtering::EndpointIndependent)
+fn lets_in(settings: &Settings, port: Port, remote: Addr) -> bool {
+    match permits::filtering(settings, port.protocol) {
+        Filtering::EndpointIndependent => true,
+        Filtering::AddressDependent => permits::allows(port, remote),
+        Filtering::AddressAndPortDependent => false,
+    }
 }

@@ -10,8 +10,9 @@ use masq_common::{
     event::CloseCause,
     reason::Reason,
     session::{flags, phase_of},
-    settings::{Device, prefix, role},
+    settings::{Device, Settings, prefix, role},
     tcp::Phase,
+    time::Tick,
 };
 
 use crate::{
@@ -33,6 +34,10 @@ use crate::{
 pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     if !skb.is_ipv4() {
         return Outcome::Ends(Reason::NotIpv4);
+    }
+    if skb.vlan_present() != 0 {
+        // Of a VLAN device on top of this one.
+        return Outcome::Ends(Reason::Tagged);
     }
     let Some(device) = config::device(skb.device()) else {
         return Outcome::Ends(Reason::NoRole);
@@ -106,24 +111,22 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
 fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device, flags: u8) -> Step<()> {
     let settings = config::settings()?;
     let now = clock::now(settings);
-    let outside = (device.address, device.wan);
-    let mut request = Request::new(skb.raw(), settings, full.key, outside, now, flags);
-    if is_usable(&request, full) {
+    if is_usable(full, device, settings, now) {
         return Ok(());
     }
     full.opens()?;
     if flags == 0 && config::prefix(full.key.tuple.source) & prefix::SOURCE == 0 {
         return Err(Reason::SourceExcluded);
     }
-    request.create()
+    let outside = (device.address, device.wan);
+    Request::new(skb.raw(), settings, &full.key, outside, now, flags).create()
 }
 
 /// Whether a packet has a session that can be used. One that cannot makes room for a new one.
 #[inline(never)]
-fn is_usable(request: &Request, full: &Full) -> bool {
-    let (settings, now) = (request.settings, request.now);
-    let Some(mut found) = sessions::find(&request.key) else { return false };
-    let current = found.half.wan == request.wan && found.half.to.source == request.external;
+fn is_usable(full: &Full, device: &Device, settings: &Settings, now: Tick) -> bool {
+    let Some(mut found) = sessions::find(&full.key) else { return false };
+    let current = found.half.wan == device.wan && found.half.to.source == device.address;
     if current && found.is_alive(settings, now) {
         if full.is_syn() {
             reopen(&mut found);
@@ -131,7 +134,7 @@ fn is_usable(request: &Request, full: &Full) -> bool {
         return true;
     }
     let cause = if current { CloseCause::Expired } else { CloseCause::AddressLost };
-    retire::session(&request.key, cause, settings, now);
+    retire::session(&full.key, cause, settings, now);
     false
 }
 
