@@ -1,3 +1,17 @@
-//! End to end: real sockets in namespaces.
+//! End to end: real sockets in namespaces, through masq in a router.
+//!
+//! Every test runs in a network of its own, with a capture on the WAN that must be clean at the
+//! end ([`scene`]). With `MASQ_TEST_GATEWAY=nftables` the same tests run through the kernel's
+//! masquerade, which shows that they ask for what a LAN host may expect.
 
-mod smoke;
+mod filtering;
+mod icmp;
+mod laboratory;
+mod links;
+mod mtu;
+mod ports;
+mod safety;
+mod scene;
+mod tcp;
+mod udp;
+mod wan;

@@ -369,3 +369,73 @@ fn lost(socket: &OwnedFd) -> u32 {
     unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut length) };
     stats.tp_drops
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        lab::{HOST_A, ROUTER_WAN, SERVER_1, veth},
+        packet::{self, Packet},
+    };
+
+    /// Two namespaces and a line: what the first sends raw is captured at the second.
+    fn captured(packets: &[Vec<u8>]) -> Record {
+        let (from, to) = (Namespace::new("from"), Namespace::new("to"));
+        veth(&from, "wan0", &to, "isp0");
+        from.ip("link set wan0 up");
+        to.ip("link set isp0 up");
+        let capture = Capture::start(&to, "isp0");
+        from.run(|| {
+            let socket = open("wan0").expect("open a packet socket");
+            for packet in packets {
+                let frame = packet::frame([2; 6], [4; 6], packet);
+                nix::unistd::write(&socket, &frame).expect("send a frame");
+            }
+        });
+        let record = capture.finish();
+        assert_eq!(record.packets.len(), packets.len());
+        record
+    }
+
+    /// What the record says of a line on which only this packet was sent.
+    fn fault_of(packet: Vec<u8>) -> String {
+        let faults = captured(&[packet]).faults();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].clone()
+    }
+
+    fn good() -> Packet {
+        Packet::udp((ROUTER_WAN, 40_000), (SERVER_1, 53), b"question")
+    }
+
+    #[test]
+    fn good_packets_are_clean() {
+        let echo = Packet::echo((ROUTER_WAN, 7), SERVER_1, b"ping");
+        captured(&[good().bytes(), echo.bytes()]).assert_clean();
+    }
+
+    #[test]
+    #[should_panic(expected = "private source: 192.168.1.10 > 198.51.100.1")]
+    fn a_private_source_is_found() {
+        captured(&[Packet::udp((HOST_A, 40_000), (SERVER_1, 53), b"q").bytes()]).assert_clean();
+    }
+
+    #[test]
+    fn a_bad_checksum_is_found_in_every_layer() {
+        for (at, field) in [(10, "ip"), (26, "udp")] {
+            let mut packet = good().bytes();
+            packet[at] ^= 1;
+            assert!(fault_of(packet).starts_with(&format!("bad {field} checksum")));
+        }
+        let mut error = Packet::icmp(ROUTER_WAN, SERVER_1, (3, 3), 0, &good().bytes()).bytes();
+        error[60] ^= 1;
+        assert!(fault_of(error).starts_with("bad icmp checksum"));
+    }
+
+    #[test]
+    fn a_private_address_in_a_quoted_packet_is_found() {
+        let quoted = Packet::udp((SERVER_1, 53), (HOST_A, 40_000), b"answer").bytes();
+        let error = Packet::icmp(ROUTER_WAN, SERVER_1, (3, 3), 0, &quoted).bytes();
+        assert!(fault_of(error).starts_with("private address in a quoted packet"));
+    }
+}

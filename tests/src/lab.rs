@@ -11,7 +11,7 @@
 //! [`Layout`] has the variants. A lab knows nothing of masq: start a gateway in
 //! `lab.router`.
 
-use std::{net::Ipv4Addr, ops::Deref};
+use std::{net::Ipv4Addr, ops::Deref, sync::Mutex};
 
 use crate::{
     netns::{Namespace, must_succeed},
@@ -133,7 +133,7 @@ impl Deref for Node {
 #[derive(Debug)]
 pub struct Lab {
     // Fields are dropped in this order: first the line, which has devices open.
-    line: Option<TunLine>,
+    line: Mutex<Option<TunLine>>,
     /// LAN host A.
     pub a: Node,
     /// LAN host B.
@@ -158,8 +158,8 @@ impl Lab {
     /// If this process is not root, or the kernel lacks a device type.
     pub fn new(layout: Layout) -> Self {
         let node = |role, address| Node { namespace: Namespace::new(role), address };
-        let mut lab = Self {
-            line: None,
+        let lab = Self {
+            line: Mutex::default(),
             a: node("a", HOST_A),
             b: node("b", HOST_B),
             router: Namespace::new("router"),
@@ -244,15 +244,15 @@ impl Lab {
     }
 
     /// Takes the WAN interface away, as when a PPP line breaks down.
-    pub fn remove_wan(&mut self) {
+    pub fn remove_wan(&self) {
         match self.layout.wan {
             WanKind::Ethernet => self.router.ip(&format!("link del {WAN_IF}")),
-            WanKind::Tun => self.line = None,
+            WanKind::Tun => *self.line.lock().expect("the line") = None,
         }
     }
 
     /// Makes the WAN interface anew after [`Lab::remove_wan`], with another index.
-    pub fn restore_wan(&mut self) {
+    pub fn restore_wan(&self) {
         self.build_wan();
     }
 
@@ -292,7 +292,7 @@ impl Lab {
         }
     }
 
-    fn build_wan(&mut self) {
+    fn build_wan(&self) {
         match self.layout.wan {
             WanKind::Ethernet => {
                 veth(&self.router, WAN_IF, &self.isp, ISP_IF);
@@ -300,7 +300,8 @@ impl Lab {
                 self.isp.ip(&format!("link set {ISP_IF} address {MAC_ISP}"));
             }
             WanKind::Tun => {
-                self.line = Some(TunLine::new(&self.router, WAN_IF, &self.isp, ISP_IF));
+                let line = TunLine::new(&self.router, WAN_IF, &self.isp, ISP_IF);
+                *self.line.lock().expect("the line") = Some(line);
             }
         }
         let mtu = self.layout.wan_mtu.unwrap_or(1500);

@@ -28,6 +28,7 @@
 //! 5. [`traffic`]: downloads, UDP exchanges, ping, traceroute.
 //! 6. [`checksum`], [`packet`]: the oracle: sums whole packets, builds packets by hand.
 //! 7. [`capture`]: what crosses the WAN during a test, and what must hold of all of it.
+//! 8. [`program`]: the kernel programs without traffic.
 //!
 //! Functions in here panic when something cannot be set up: a test wants the place and the
 //! message, and values clean up behind themselves while the panic unwinds. Programs that want to
@@ -40,6 +41,7 @@ pub mod gateway;
 pub mod lab;
 pub mod netns;
 pub mod packet;
+pub mod program;
 pub mod reference;
 pub mod sockets;
 pub mod traffic;

@@ -7,7 +7,8 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -18,8 +19,21 @@ use crate::netns::Namespace;
 /// machine: it is spent only by a test that fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long to wait for something that must *not* happen.
-pub const QUIET: Duration = Duration::from_millis(400);
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// If there is none within [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Some(answer) => return answer,
+            None if Instant::now() > end => panic!("{what}: not within {PATIENCE:?}"),
+            None => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
 
 impl Namespace {
     /// Listens for TCP on `port` of every address; port 0 lets the kernel choose.
@@ -82,6 +96,19 @@ impl Namespace {
             .unwrap_or_else(|e| panic!("open a raw socket in {}: {e}", self.name()));
         socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
         socket
+    }
+
+    /// Sends an IPv4 packet made by hand, with any source address, the way the routes say. The
+    /// kernel fills in the checksum of the IP header.
+    ///
+    /// # Panics
+    /// If there is no route.
+    #[track_caller]
+    pub fn send_packet(&self, packet: &[u8]) {
+        let socket = self.raw_socket(Protocol::from(nix::libc::IPPROTO_RAW));
+        let to = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
+        let sent = socket.send_to(packet, &SockAddr::from(SocketAddrV4::new(to, 0)));
+        sent.unwrap_or_else(|e| panic!("send a packet to {to} from {}: {e}", self.name()));
     }
 
     /// A TCP socket bound to `local`, for callers that want to set options before they connect.

@@ -1,0 +1,69 @@
+//! The demo's steps on every kind of network: what a user does first.
+
+use std::{net::SocketAddrV4, thread};
+
+use masq_tests::{
+    daemon::Mode,
+    lab::{Lab, LanKind, Layout, SERVER_1, SERVER_2},
+    traffic::{echo, http, probe},
+};
+
+use crate::{
+    in_both_modes,
+    scene::{Scene, Setup},
+};
+
+in_both_modes!(a_switch, an_interface_for_each_host);
+
+fn a_switch(setup: Setup) {
+    setup.run(tour);
+}
+
+fn an_interface_for_each_host(setup: Setup) {
+    setup.layout(Layout::default().lan(LanKind::InterfacePerHost)).run(tour);
+}
+
+#[test]
+fn a_bridge() {
+    Setup::new(Mode::Tc).layout(Layout::default().lan(LanKind::Bridge)).run(tour);
+}
+
+#[test]
+fn tun_as_wan() {
+    Setup::new(Mode::Tc).layout(Layout::default().tun()).run(tour);
+}
+
+#[test]
+fn tun_as_wan_with_the_mtu_of_pppoe() {
+    Setup::new(Mode::Tc).layout(Layout::default().tun().wan_mtu(1492)).run(tour);
+}
+
+#[test]
+fn a_bridge_and_tun_as_wan() {
+    let layout = Layout::default().lan(LanKind::Bridge).tun();
+    Setup::new(Mode::Tc).layout(layout).run(tour);
+}
+
+fn tour(scene: &Scene) {
+    let Lab { a, b, server1, server2, .. } = scene.lab;
+    let _web = [server1, server2].map(|server| http::Server::start(server, 80));
+    let _echo = [server1, server2].map(|server| echo::Server::start(server, 53));
+    for (host, server) in [(a, SERVER_1), (b, SERVER_2)] {
+        probe::ping(host, server, 1).expect("a reply");
+        let hops = probe::traceroute(host, server).expect("an answer of every hop");
+        assert_eq!(hops.len(), 3);
+        let socket = host.udp_bind(40_000);
+        for _ in 0..3 {
+            echo::ask(&socket, SocketAddrV4::new(server, 53), b"question").expect("an answer");
+        }
+        http::download(host, (server, 80), 3_000_000).expect("a whole download");
+        http::upload(host, (server, 80), 3_000_000).expect("a whole upload");
+    }
+    thread::scope(|scope| {
+        for host in [a, b].into_iter().cycle().take(10) {
+            scope.spawn(|| {
+                http::download(host, (SERVER_1, 80), 300_000).expect("a whole download");
+            });
+        }
+    });
+}

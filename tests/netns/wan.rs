@@ -1,0 +1,134 @@
+//! A WAN that changes: another address, gone and back again, not there yet.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    time::Duration,
+};
+
+use masq_tests::{
+    capture::Capture,
+    daemon::Mode,
+    lab::{ISP_IF, Layout, ROUTER_WAN, SERVER_1},
+    sockets::{PATIENCE, eventually},
+    traffic::{echo, http},
+};
+
+use crate::{
+    in_both_modes,
+    scene::{Scene, Setup},
+};
+
+in_both_modes!(
+    new_traffic_has_a_new_address_at_once,
+    a_wan_without_address_leaks_nothing,
+    an_interface_that_returns_is_used_again,
+);
+
+mod tun {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_returns_is_used_again() {
+        let setup = Setup::new(Mode::Tc);
+        super::an_interface_that_returns_is_used_again(setup.layout(Layout::default().tun()));
+    }
+
+    #[test]
+    fn new_traffic_has_a_new_address_at_once() {
+        let setup = Setup::new(Mode::Tc);
+        // netfilter compares the wrong end of a point-to-point address and keeps old flows.
+        let setup = setup.layout(Layout::default().tun()).masq_only();
+        super::new_traffic_has_a_new_address_at_once(setup);
+    }
+}
+
+const NEW_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
+
+fn new_traffic_has_a_new_address_at_once(setup: Setup) {
+    setup.run(|scene| {
+        let lab = scene.lab;
+        let _server = echo::Server::start(&lab.server1, 53);
+        let _web = http::Server::start(&lab.server1, 80);
+        let sockets: Vec<_> = (0..20).map(|_| lab.a.udp_bind(0)).collect();
+        for socket in &sockets {
+            assert_eq!(ask(socket), Some(ROUTER_WAN));
+        }
+        let listener = lab.server1.tcp_listen(81);
+        let mut client = lab.b.tcp_connect((SERVER_1, 81)).expect("connect");
+        let (mut server, _) = listener.accept().expect("accept");
+        lab.set_wan_address(NEW_ADDRESS);
+        // Old sockets go on with the new address.
+        for socket in &sockets {
+            eventually("answer at the new address", || {
+                ask(socket).filter(|address| *address == NEW_ADDRESS)
+            });
+        }
+        // So do new ones, without a second try.
+        http::download(&lab.b, (SERVER_1, 80), 100_000).expect("a whole download");
+        assert_eq!(ask(&lab.b.udp_bind(0)), Some(NEW_ADDRESS));
+        // The old connection is dead: its address is gone, and is not used any more.
+        let before = scene.capture.packets().len();
+        client.write_all(b"still there?").expect("send");
+        server.set_read_timeout(Some(Duration::from_millis(300))).expect("set a timeout");
+        server.read(&mut [0; 10]).expect_err("nothing comes from an address that is gone");
+        let mut with_the_old_address = scene.capture.packets().split_off(before);
+        with_the_old_address.retain(|p| p.received && p.source() == ROUTER_WAN);
+        assert_eq!(with_the_old_address, []);
+    });
+}
+
+fn a_wan_without_address_leaks_nothing(setup: Setup) {
+    // netfilter takes the address of another interface then.
+    setup.masq_only().run(|scene| {
+        let lab = scene.lab;
+        let _server = echo::Server::start(&lab.server1, 53);
+        let socket = lab.a.udp_bind(0);
+        assert_eq!(ask(&socket), Some(ROUTER_WAN));
+        lab.router.ip("addr flush dev wan0\nroute replace default dev wan0");
+        socket.set_read_timeout(Some(Duration::from_millis(50))).expect("set a timeout");
+        for _ in 0..5 {
+            assert_eq!(ask(&socket), None);
+        }
+        lab.set_wan_address(NEW_ADDRESS);
+        eventually("answer at the new address", || {
+            ask(&socket).filter(|address| *address == NEW_ADDRESS)
+        });
+    });
+}
+
+fn an_interface_that_returns_is_used_again(setup: Setup) {
+    setup.run(|scene| {
+        let lab = scene.lab;
+        let _server = echo::Server::start(&lab.server1, 53);
+        let _web = http::Server::start(&lab.server1, 80);
+        let socket = lab.a.udp_bind(0);
+        assert_eq!(ask(&socket), Some(ROUTER_WAN));
+        for _ in 0..2 {
+            lab.remove_wan();
+            socket.set_read_timeout(Some(Duration::from_millis(50))).expect("set a timeout");
+            assert_eq!(ask(&socket), None);
+            lab.restore_wan();
+            // The first capture has gone with the interface.
+            let capture = Capture::start(&lab.isp, ISP_IF);
+            prepare_again(scene);
+            eventually("answer after the interface has returned", || ask(&socket));
+            socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+            http::download(&lab.b, (SERVER_1, 80), 1_000_000).expect("a whole download");
+            capture.finish().assert_clean();
+        }
+    });
+}
+
+/// The new interface needs what the old one had.
+fn prepare_again(scene: &Scene) {
+    if scene.mode == Mode::Xdp {
+        scene.lab.prepare_for_xdp();
+    }
+}
+
+/// The external address that the server has seen; `None` if there is no answer.
+fn ask(socket: &UdpSocket) -> Option<Ipv4Addr> {
+    let server = SocketAddrV4::new(SERVER_1, 53);
+    echo::ask(socket, server, b"who am I?").ok().map(|seen| *seen.ip())
+}
