@@ -21,7 +21,7 @@ static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
 #[btf_map]
 static REPORTED: Array<u32, { COUNTERS as usize }> = Array::new();
 
-/// Sends one event, which `fill` writes straight into the buffer.
+/// Sends an event, which `fill` writes straight into the buffer.
 #[inline(always)]
 pub fn send(fill: impl FnOnce(&mut Event)) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -31,6 +31,14 @@ pub fn send(fill: impl FnOnce(&mut Event)) {
     // SAFETY: the reserved bytes are zero or old records: both are valid events.
     fill(unsafe { entry.assume_init_mut() });
     entry.submit(0);
+}
+
+/// Sends an event that was written before.
+#[inline(always)]
+pub fn output(event: &Event) {
+    if EVENTS.output(event, 0).is_err() {
+        counters::bump(Reason::EventLost);
+    }
 }
 
 /// Whether the daemon wants to hear of each session.

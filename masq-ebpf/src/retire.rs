@@ -13,7 +13,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
+    btf_maps::PerCpuArray,
     helpers::{bpf_loop, bpf_xdp_load_bytes},
+    macros::btf_map,
     programs::XdpContext,
 };
 use masq_common::{
@@ -33,6 +35,20 @@ use crate::{
     sessions,
 };
 
+/// The report of a session that is being ended, by [`Run`]: too large for the stack.
+#[btf_map]
+static REPORT: PerCpuArray<Event, 2> = PerCpuArray::new();
+
+/// On whose behalf a session is ended. The daemon's run may be interrupted by a hook's.
+#[repr(u8)]
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// A hook's, to make room.
+    Hook = 0,
+    /// The daemon's.
+    Daemon = 1,
+}
+
 /// Lets go of a port that was held for a session. The last one takes the mapping with it.
 #[inline(never)]
 pub fn let_go(held: Held) {
@@ -49,7 +65,7 @@ pub fn let_go(held: Held) {
 /// Ends the session that one of its halves has `key`; false if it is not to be ended, or if
 /// another CPU does it.
 #[inline(never)]
-pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick) -> bool {
+pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick, run: Run) -> bool {
     let Some(half) = sessions::entry(key) else { return false };
     let partner = half.partner();
     let Some(other) = sessions::entry(&partner) else {
@@ -69,49 +85,52 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick)
         port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
         flags: outbound.flags & flags::OVERLAP,
     };
-    let permit = (outbound.flags & flags::PERMIT != 0).then_some(outbound.to.destination);
-    let counts = [outbound.packets, outbound.bytes, inbound.packets, inbound.bytes];
-    let created = outbound.created;
+    let remote = (outbound.flags & flags::PERMIT != 0).then_some(outbound.to.destination);
+    // Written before the halves go: afterwards their memory may belong to others.
+    let report = events::wanted(settings).then(|| REPORT.get_ptr_mut(run as u32)).flatten();
+    if let Some(report) = report {
+        // SAFETY: this CPU's own element of this kind of run.
+        describe(unsafe { &mut *report }, outbound, inbound, cause, settings);
+    }
     if !sessions::remove(inbound_key) {
         return false;
     }
-    counters::bump(Reason::SessionClosed);
-    if events::wanted(settings) {
-        // The outbound half is still there: nobody else removes it now.
-        report(outbound, counts, cause, (settings, now.since(created).as_millis()));
+    if let Some(report) = report {
+        // SAFETY: as above.
+        events::output(unsafe { &*report });
     }
     sessions::remove(outbound_key);
-    if let Some(remote) = permit {
+    counters::bump(Reason::SessionClosed);
+    if let Some(remote) = remote {
         permits::revoke(held.port, remote);
     }
     let_go(held);
     true
 }
 
-#[inline(always)]
-fn report(
+#[inline(never)]
+fn describe(
+    event: &mut Event,
     outbound: &SessionHalf,
-    [packets_out, bytes_out, packets_in, bytes_in]: [u64; 4],
+    inbound: &SessionHalf,
     cause: CloseCause,
-    (settings, age_ms): (&Settings, u64),
+    settings: &Settings,
 ) {
-    events::send(|event| {
-        *event = Event {
-            nanos: clock::nanos(settings),
-            packets_out,
-            bytes_out,
-            packets_in,
-            bytes_in,
-            age_ms,
-            inside: outbound.from,
-            outside: outbound.to,
-            reason: Reason::SessionClosed as u8,
-            protocol: outbound.protocol,
-            wan: outbound.wan,
-            cause: cause as u8,
-            zero: [0; 4],
-        };
-    });
+    *event = Event {
+        nanos: clock::nanos(settings),
+        packets_out: outbound.packets,
+        bytes_out: outbound.bytes,
+        packets_in: inbound.packets,
+        bytes_in: inbound.bytes,
+        age_ms: clock::now(settings).since(outbound.created).as_millis(),
+        inside: outbound.from,
+        outside: outbound.to,
+        reason: Reason::SessionClosed as u8,
+        protocol: outbound.protocol,
+        wan: outbound.wan,
+        cause: cause as u8,
+        zero: [0; 4],
+    };
 }
 
 /// What the loop over the daemon's keys carries.
@@ -167,7 +186,7 @@ unsafe extern "C" fn remove_next(step: u32, batch: *mut Batch) -> i64 {
         return 1;
     }
     let cause = CloseCause::from_number(batch.cause as u8);
-    if session(&key, cause, batch.settings, batch.now) {
+    if session(&key, cause, batch.settings, batch.now, Run::Daemon) {
         batch.removed += 1;
     }
     0

@@ -9,9 +9,9 @@ use aya_ebpf::{
 };
 use masq_common::{
     flow::{FlowKey, TCP},
-    session::{SessionHalf, SessionPair, remaining},
+    session::{SessionHalf, SessionPair, flags, phase_of, remaining},
     settings::Settings,
-    tcp,
+    tcp::{self, Phase},
     time::Tick,
 };
 
@@ -78,19 +78,6 @@ impl Found {
         now.since(self.half.last_seen) <= settings.timeouts.certain(self.half.protocol)
     }
 
-    /// Whether the session is alive; looks at the other half if this one does not tell.
-    #[inline(always)]
-    pub fn is_alive(&self, settings: &Settings, now: Tick) -> bool {
-        use masq_common::session::flags::FROM_OUTSIDE;
-        if self.half.flags & FROM_OUTSIDE == 0 && self.is_fresh(settings, now) {
-            return true;
-        }
-        match find(&self.half.partner()) {
-            Some(other) => remaining(&self.half, &other.half, &settings.timeouts, now).is_some(),
-            None => false,
-        }
-    }
-
     /// Notes that `packets` packets of `bytes` bytes in all have passed. Writes no more than has
     /// changed; a TCP reset does not keep a session alive.
     #[inline(always)]
@@ -114,14 +101,6 @@ impl Found {
             atomic::add(&raw mut (*self.entry).bytes, bytes);
         }
     }
-
-    /// Starts the connection anew: what this direction has sent so far is forgotten.
-    #[inline(always)]
-    pub fn forget_flags(&mut self) {
-        self.half.tcp_seen = 0;
-        // SAFETY: as in `touch`; at worst another session's phase falls back to "opening".
-        unsafe { ptr::write_volatile(&raw mut (*self.entry).tcp_seen, 0) }
-    }
 }
 
 /// The entry of a key, for whoever ends the session: nothing is copied. `None` if there is none,
@@ -132,6 +111,34 @@ pub fn entry(key: &FlowKey) -> Option<&'static SessionHalf> {
     // our hands if the entry is given to another session; see `retire` for what follows from that.
     let half = unsafe { &*SESSIONS.get_ptr(key)? };
     half.belongs_to(key).then_some(half)
+}
+
+/// Whether the session of a half is alive; looks at the other half if this one does not tell.
+#[inline(always)]
+pub fn is_alive(half: &SessionHalf, settings: &Settings, now: Tick) -> bool {
+    let certain = settings.timeouts.certain(half.protocol);
+    if half.flags & flags::FROM_OUTSIDE == 0 && now.since(half.last_seen) <= certain {
+        return true;
+    }
+    match entry(&half.partner()) {
+        Some(other) => remaining(half, other, &settings.timeouts, now).is_some(),
+        None => false,
+    }
+}
+
+/// Lets a connection that is closing begin anew: what both directions have sent is forgotten.
+#[inline(always)]
+pub fn reopen(key: &FlowKey) {
+    let Some(half) = SESSIONS.get_ptr_mut(key) else { return };
+    // SAFETY: as in `entry`.
+    let Some(other) = SESSIONS.get_ptr_mut(unsafe { (*half).partner() }) else { return };
+    // SAFETY: as in `entry`; at worst another session's phase falls back to "opening".
+    unsafe {
+        if matches!(phase_of(&*half, &*other), Phase::Closing) {
+            ptr::write_volatile(&raw mut (*half).tcp_seen, 0);
+            ptr::write_volatile(&raw mut (*other).tcp_seen, 0);
+        }
+    }
 }
 
 /// Why a pair was not inserted.

@@ -87,7 +87,13 @@ fn build(request: &Request<'_>, held: Held, pair: &mut SessionPair) {
 /// or one that lives.
 #[inline(always)]
 fn make_room(request: &Request<'_>, inbound: &masq_common::flow::FlowKey) -> Insertion {
-    if retire::session(inbound, CloseCause::Expired, request.settings, request.now) {
+    if retire::session(
+        inbound,
+        CloseCause::Expired,
+        request.settings,
+        request.now,
+        retire::Run::Hook,
+    ) {
         return Insertion::RoomMade;
     }
     match sessions::entry(request.key) {

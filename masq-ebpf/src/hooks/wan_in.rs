@@ -88,7 +88,7 @@ fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> S
 
 #[inline(never)]
 fn is_alive(full: &Full, settings: &Settings, now: Tick) -> bool {
-    sessions::find(&full.key).is_some_and(|found| found.is_alive(settings, now))
+    sessions::entry(&full.key).is_some_and(|half| sessions::is_alive(half, settings, now))
 }
 
 /// Translates a packet by its session.

@@ -9,9 +9,8 @@ use masq_common::{
     be::Addr,
     event::CloseCause,
     reason::Reason,
-    session::{flags, phase_of},
+    session::flags,
     settings::{Device, Settings, prefix, role},
-    tcp::Phase,
     time::Tick,
 };
 
@@ -24,8 +23,7 @@ use crate::{
         skb::Skb,
     },
     ports::Port,
-    retire,
-    sessions::{self, Found},
+    retire, sessions,
     verdict::{Outcome, Step},
 };
 
@@ -111,8 +109,12 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
 fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device, flags: u8) -> Step<()> {
     let settings = config::settings()?;
     let now = clock::now(settings);
-    if is_usable(full, device, settings, now) {
-        return Ok(());
+    match state(full, device, settings, now) {
+        State::Usable => return Ok(()),
+        State::Gone(cause) => {
+            retire::session(&full.key, cause, settings, now, retire::Run::Hook);
+        }
+        State::None => {}
     }
     full.opens()?;
     if flags == 0 && config::prefix(full.key.tuple.source) & prefix::SOURCE == 0 {
@@ -122,30 +124,29 @@ fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device, flag
     Request::new(skb.raw(), settings, &full.key, outside, now, flags).create()
 }
 
-/// Whether a packet has a session that can be used. One that cannot makes room for a new one.
-#[inline(never)]
-fn is_usable(full: &Full, device: &Device, settings: &Settings, now: Tick) -> bool {
-    let Some(mut found) = sessions::find(&full.key) else { return false };
-    let current = found.half.wan == device.wan && found.half.to.source == device.address;
-    if current && found.is_alive(settings, now) {
-        if full.is_syn() {
-            reopen(&mut found);
-        }
-        return true;
-    }
-    let cause = if current { CloseCause::Expired } else { CloseCause::AddressLost };
-    retire::session(&full.key, cause, settings, now);
-    false
+/// What a packet's session is worth.
+enum State {
+    /// Alive, of this WAN and its current address.
+    Usable,
+    /// To be removed: it makes room for a new one.
+    Gone(CloseCause),
+    /// There is none.
+    None,
 }
 
-/// A SYN on a connection that is closing begins a new one on the same session.
-#[inline(always)]
-fn reopen(found: &mut Found) {
-    let Some(mut other) = sessions::find(&found.half.partner()) else { return };
-    if matches!(phase_of(&found.half, &other.half), Phase::Closing) {
-        found.forget_flags();
-        other.forget_flags();
+#[inline(never)]
+fn state(full: &Full, device: &Device, settings: &Settings, now: Tick) -> State {
+    let Some(half) = sessions::entry(&full.key) else { return State::None };
+    if half.wan != device.wan || half.to.source != device.address {
+        return State::Gone(CloseCause::AddressLost);
     }
+    if !sessions::is_alive(half, settings, now) {
+        return State::Gone(CloseCause::Expired);
+    }
+    if full.is_syn() {
+        sessions::reopen(&full.key);
+    }
+    State::Usable
 }
 
 /// A fragment without ports leaves like the first one of its datagram.
@@ -189,12 +190,12 @@ fn own<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
 
 /// Whether the answers to a packet of the router would be taken for a LAN host's. Costs one array
 /// element for a port that no mapping holds.
-#[inline(always)]
+#[inline(never)]
 fn collides(full: &Full, device: &Device) -> bool {
     let tuple = &full.key.tuple;
     let port = Port { wan: device.wan, protocol: full.key.protocol, id: tuple.source_id };
     if port.holder().is_none() {
         return false;
     }
-    sessions::find(&full.key).is_some() || sessions::find(&full.key.reversed()).is_some()
+    sessions::entry(&full.key).is_some() || sessions::entry(&full.key.reversed()).is_some()
 }
