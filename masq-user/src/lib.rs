@@ -1,1 +1,39 @@
-//! The daemon.
+//! The daemon and the command line of masq.
+//!
+//! The daemon sets the data plane up and keeps it in step with the machine; no packet passes
+//! through it. Reading order:
+//!
+//! 1. [`cli`] and [`config`]: what the user asks for, and what that means.
+//! 2. [`daemon`]: the story of `masq run`; it uses everything below.
+//! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
+//! 4. [`plane`] and [`maps`]: the loaded kernel object, with types.
+//! 5. [`netlink`]: the interfaces as they are, and being told of changes.
+//! 6. [`plan`] and [`prefixes`]: what should be; pure.
+//! 7. [`reconcile`] and [`attach`]: making it so.
+//! 8. [`sysctl`]: forwarding, for as long as masq runs.
+//! 9. [`sweep`] and [`events`]: the services besides: ending sessions, logging.
+//! 10. [`status`] and [`control`]: telling others.
+//! 11. [`commands`]: asking, from the command line.
+
+pub mod attach;
+pub mod claims;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod duration;
+pub mod error;
+pub mod events;
+pub mod log;
+pub mod maps;
+pub mod netlink;
+pub mod plan;
+pub mod plane;
+pub mod prefixes;
+pub mod preflight;
+pub mod reconcile;
+pub mod status;
+pub mod sweep;
+pub mod sysctl;

@@ -1,0 +1,164 @@
+//! What belongs to one instance on this machine: its name and its interfaces, as locked files in
+//! the run directory. A lock goes with its process, however that ends.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    config::Config,
+    error::{self, Error},
+};
+
+/// Sockets and locks of all instances.
+pub const RUN_DIR: &str = "/run/masq";
+
+/// A network namespace, by the number that names it under `/proc/PID/ns`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Netns(pub u64);
+
+impl Netns {
+    /// The one that this process is in.
+    pub fn own() -> Result<Self> {
+        Self::of("self")
+    }
+
+    /// Whether it is the one of the machine (or container), that of process 1.
+    pub fn is_initial(self) -> bool {
+        Self::of("1").is_ok_and(|initial| initial == self)
+    }
+
+    fn of(process: &str) -> Result<Self> {
+        let path = format!("/proc/{process}/ns/net");
+        let metadata = fs::metadata(&path).with_context(|| format!("cannot read {path}"))?;
+        Ok(Self(metadata.ino()))
+    }
+}
+
+/// The name of an instance: the user's choice, or its first WAN and, where the same interface
+/// names may exist many times, its network namespace.
+pub fn instance_name(config: &Config, netns: Netns) -> String {
+    if let Some(name) = &config.instance {
+        return name.clone();
+    }
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let wan: String = config.wans[0].chars().map(|c| if good(c) { c } else { '_' }).collect();
+    // A file that begins with a dot would be hidden.
+    let wan = wan.trim_start_matches('.');
+    if netns.is_initial() { wan.to_owned() } else { format!("{wan}-{}", netns.0) }
+}
+
+/// The claims of one instance; given up when dropped.
+#[derive(Debug)]
+pub struct Claims {
+    run_dir: PathBuf,
+    locks: Vec<(PathBuf, File)>,
+}
+
+impl Claims {
+    /// Claims the name and all interfaces, or nothing.
+    pub fn take(config: &Config, instance: &str, netns: Netns) -> error::Result<Self> {
+        let name = (format!("instance-{instance}"), format!("the instance name {instance}"));
+        let interfaces = config
+            .interfaces()
+            .map(|name| (format!("{}-{name}", netns.0), format!("interface {name}")));
+        Self::take_in(Path::new(RUN_DIR), std::iter::once(name).chain(interfaces))
+    }
+
+    fn take_in(
+        run_dir: &Path,
+        wanted: impl Iterator<Item = (String, String)>,
+    ) -> error::Result<Self> {
+        let mut claims = Self { run_dir: run_dir.to_owned(), locks: Vec::new() };
+        for (file, what) in wanted {
+            let path = claims.lock_dir().join(file);
+            let lock = lock(&path)
+                .with_context(|| format!("cannot lock {}", path.display()))?
+                .ok_or_else(|| {
+                    Error::Refused(format!(
+                        "{what} is taken by another running masq; see `masq instances`, and stop \
+                         that one or choose another"
+                    ))
+                })?;
+            claims.locks.push((path, lock));
+        }
+        Ok(claims)
+    }
+
+    fn lock_dir(&self) -> PathBuf {
+        self.run_dir.join("locks")
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        // Removed while still locked: whoever has opened the file meanwhile sees that it has gone.
+        for (path, _) in &self.locks {
+            let _ = fs::remove_file(path);
+        }
+        // Fails if another instance is there, which is right.
+        let _ = fs::remove_dir(self.lock_dir());
+        let _ = fs::remove_dir(&self.run_dir);
+    }
+}
+
+/// Locks a file; `None` if somebody else has it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = match open(path) {
+            // Another instance has just removed the directory as it left.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // The file may have been removed between opening and locking.
+        let same = |there: fs::Metadata, ours: fs::Metadata| there.ino() == ours.ino();
+        if fs::metadata(path).is_ok_and(|there| file.metadata().is_ok_and(|ours| same(there, ours)))
+        {
+            return Ok(Some(file));
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(names: &[&str]) -> impl Iterator<Item = (String, String)> {
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), format!("interface {name}")))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    #[test]
+    fn a_claim_excludes_others_until_it_is_dropped_and_leaves_nothing() {
+        let dir = std::env::temp_dir().join(format!("masq-claims-{}", std::process::id()));
+        let first = Claims::take_in(&dir, wanted(&["a", "b"])).unwrap();
+        let error = Claims::take_in(&dir, wanted(&["c", "b"])).unwrap_err();
+        assert!(error.to_string().contains("interface b is taken"), "{error}");
+        let other = Claims::take_in(&dir, wanted(&["c"])).expect("c was given up again");
+        drop(first);
+        drop(other);
+        assert!(!dir.exists());
+        drop(Claims::take_in(&dir, wanted(&["b"])).unwrap());
+        assert!(!dir.exists());
+    }
+}

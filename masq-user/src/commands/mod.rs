@@ -1,0 +1,68 @@
+//! The commands of the command line, a file each: ask, format, write.
+
+mod instances;
+mod sessions;
+mod stats;
+
+use std::io::{self, IsTerminal as _, Write};
+
+use anyhow::Context as _;
+
+use crate::{
+    cli::{Cli, Command},
+    config::Config,
+    daemon,
+    error::Result,
+    log,
+};
+
+/// Executes the command line.
+pub fn execute(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Run(args) => {
+            let config = Config::new(*args)?;
+            log::init(config.log_format, config.verbose, config.trace.is_some());
+            daemon::run(config)
+        }
+        Command::Sessions(args) => sessions::execute(&args),
+        Command::Stats(args) => stats::execute(&args),
+        Command::Instances(args) => instances::execute(&args),
+    }
+}
+
+/// Standard output of a command, for as long as somebody reads it.
+struct Output {
+    out: io::BufWriter<io::Stdout>,
+    colours: bool,
+}
+
+impl Output {
+    fn new() -> Self {
+        let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { out: io::BufWriter::new(io::stdout()), colours }
+    }
+
+    /// Writes one line. False if nobody reads any more, as in `masq sessions | head`.
+    fn line(&mut self, line: impl std::fmt::Display) -> Result<bool> {
+        read_on(writeln!(self.out, "{line}"))
+    }
+
+    /// Writes a heading.
+    fn heading(&mut self, line: impl std::fmt::Display) -> Result<bool> {
+        if self.colours { self.line(format_args!("\x1b[1m{line}\x1b[0m")) } else { self.line(line) }
+    }
+
+    /// Writes what is still held back.
+    fn finish(mut self) -> Result<()> {
+        read_on(self.out.flush()).map(|_| ())
+    }
+}
+
+/// Whether the reader of standard output is still there.
+fn read_on(result: io::Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output")?,
+    }
+}

@@ -1,0 +1,221 @@
+//! `masq sessions`: the live sessions as a table or as JSON.
+
+use anyhow::{Context as _, anyhow};
+
+use super::Output;
+use crate::{
+    cli::SessionsArgs,
+    control::{
+        client,
+        filter::Filter,
+        proto::{Answer, Ask, End, Query, Session},
+    },
+    duration::Secs,
+    error::Result,
+};
+
+/// Shows the sessions that were asked for.
+pub fn execute(args: &SessionsArgs) -> Result<()> {
+    let query = Query { filter: filter(args), limit: args.limit, count: args.count };
+    let mut client = client::ask(args.instance.instance.as_deref(), Ask::Sessions(query))?;
+    let mut list = List::new(args.json, args.count);
+    loop {
+        match client.answer()? {
+            Answer::Session(session) => {
+                if !list.session(&session)? {
+                    return Ok(());
+                }
+            }
+            Answer::End(end) => return list.end(end),
+            _ => return Err(anyhow!("the running masq gave an unexpected answer").into()),
+        }
+    }
+}
+
+fn filter(args: &SessionsArgs) -> Filter {
+    let phase = |phase| masq_common::tcp::Phase::from(phase).as_str().to_owned();
+    Filter {
+        protocol: args.protocol.map(|protocol| protocol.number()),
+        inside: args.inside,
+        external: args.external,
+        remote: args.remote,
+        phase: args.phase.map(phase),
+    }
+}
+
+/// The output, written as the sessions come in.
+struct List {
+    output: Output,
+    json: bool,
+    count: bool,
+    any: bool,
+}
+
+impl List {
+    fn new(json: bool, count: bool) -> Self {
+        Self { output: Output::new(), json, count, any: false }
+    }
+
+    /// Shows one session; false if nobody reads any more.
+    fn session(&mut self, session: &Session) -> Result<bool> {
+        let first = !std::mem::replace(&mut self.any, true);
+        if self.json {
+            let object = serde_json::to_string(session).context("cannot write JSON")?;
+            return self.output.line(if first {
+                format!("[{object}")
+            } else {
+                format!(",{object}")
+            });
+        }
+        if first {
+            self.output.heading(HEADING)?;
+        }
+        self.output.line(row(session))
+    }
+
+    fn end(mut self, end: End) -> Result<()> {
+        match (self.json, self.count) {
+            (true, true) => {
+                let object = serde_json::to_string(&end).context("cannot write JSON")?;
+                self.output.line(object)?;
+            }
+            (true, false) => {
+                self.output.line(if self.any { "]" } else { "[]" })?;
+            }
+            (false, true) => {
+                self.output.line(end.matched)?;
+            }
+            (false, false) => {
+                if !self.any {
+                    self.output.line("no sessions")?;
+                }
+            }
+        }
+        self.output.finish()
+    }
+}
+
+const HEADING: &str = "PROTO PHASE       INSIDE                EXTERNAL              REMOTE                   IDLE    LEFT     AGE   PACKETS OUT/IN      BYTES OUT/IN";
+
+fn row(session: &Session) -> String {
+    let secs = |ms: u64| Secs(ms / 1000);
+    let Session { inside, external, remote, .. } = session;
+    let flags = if session.flags.is_empty() {
+        String::new()
+    } else {
+        format!("  {}", session.flags.join(","))
+    };
+    format!(
+        "{:<5} {:<11} {inside:<21} {external:<21} {remote:<21} {:>7} {:>7} {:>7} {:>16} {:>17}{flags}",
+        session.protocol,
+        session.phase.as_deref().unwrap_or("-"),
+        secs(session.idle_ms),
+        secs(session.remaining_ms),
+        secs(session.age_ms),
+        format!("{}/{}", session.packets_out, session.packets_in),
+        format!("{}/{}", bytes(session.bytes_out), bytes(session.bytes_in)),
+    )
+}
+
+/// A number of bytes in three digits and a binary unit.
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    for unit in ["", "K", "M", "G", "T", "P"] {
+        if value < 999.5 || unit == "P" {
+            let decimals = usize::from(!unit.is_empty() && value < 9.95);
+            return format!("{value:.decimals$}{unit}");
+        }
+        value /= 1024.0;
+    }
+    unreachable!("the last unit takes everything")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::proto::Endpoint;
+
+    fn session() -> Session {
+        let endpoint = |address: [u8; 4], port| Endpoint { address: address.into(), port };
+        Session {
+            protocol: "tcp".into(),
+            wan: "ppp0".into(),
+            inside: endpoint([192, 168, 100, 110], 40000),
+            external: endpoint([203, 0, 113, 5], 40000),
+            remote: endpoint([198, 51, 100, 1], 443),
+            phase: Some("established".into()),
+            idle_ms: 1500,
+            remaining_ms: 7_438_500,
+            age_ms: 61_000,
+            packets_out: 12,
+            bytes_out: 3456,
+            packets_in: 34,
+            bytes_in: 5_000_000,
+            flags: vec!["port_shared".into()],
+        }
+    }
+
+    #[test]
+    fn a_row_stands_under_its_heading() {
+        let row = row(&session());
+        for (title, value) in [
+            ("PHASE", "established"),
+            ("INSIDE", "192.168.100.110:40000"),
+            ("EXTERNAL", "203.0.113.5:40000"),
+            ("REMOTE", "198.51.100.1:443"),
+        ] {
+            assert_eq!(HEADING.find(title), row.find(value), "{title}\n{HEADING}\n{row}");
+        }
+        for (title, value) in [
+            ("IDLE", "1s"),
+            ("LEFT", "2h3m"),
+            ("PACKETS OUT/IN", "12/34"),
+            ("BYTES OUT/IN", "3.4K/4.8M"),
+        ] {
+            let end = |text: &str, part: &str| text.find(part).map(|at| at + part.len());
+            assert_eq!(end(HEADING, title), end(&row, value), "{title}\n{HEADING}\n{row}");
+        }
+        assert!(row.ends_with("port_shared"));
+    }
+
+    #[test]
+    fn bytes_have_three_digits() {
+        let shown = [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1.0K"),
+            (10_240, "10K"),
+            (1_048_576, "1.0M"),
+            (u64::MAX, "16384P"),
+        ];
+        for (number, text) in shown {
+            assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn the_fields_of_json_are_the_documented_ones() {
+        let json = serde_json::to_value(session()).unwrap();
+        let mut names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let documented = [
+            "age_ms",
+            "bytes_in",
+            "bytes_out",
+            "external",
+            "flags",
+            "idle_ms",
+            "inside",
+            "packets_in",
+            "packets_out",
+            "phase",
+            "protocol",
+            "remaining_ms",
+            "remote",
+            "wan",
+        ];
+        assert_eq!(names, documented);
+        assert_eq!(json["inside"]["address"], "192.168.100.110");
+        assert_eq!(json["inside"]["port"], 40000);
+    }
+}

@@ -1,0 +1,141 @@
+//! The commands' end of the control socket: finding the instance that is meant, asking it.
+
+use std::{
+    fs, io,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{
+    SUFFIX,
+    proto::{Answer, Ask, Instance, Request, VERSION},
+    socket_path,
+};
+use crate::{
+    claims::{Netns, RUN_DIR},
+    error::{Error, Result},
+};
+
+/// How long an instance may take for the next line. It answers within milliseconds, but may be
+/// busy removing a million sessions.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection to an instance.
+pub struct Client {
+    lines: io::Lines<BufReader<UnixStream>>,
+}
+
+impl Client {
+    /// Connects and asks.
+    fn ask(path: &Path, ask: Ask) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = serde_json::to_string(&Request { version: VERSION, ask })?;
+        stream.write_all(format!("{request}\n").as_bytes())?;
+        Ok(Self { lines: BufReader::new(stream).lines() })
+    }
+
+    /// The next line of the answer.
+    pub fn answer(&mut self) -> Result<Answer> {
+        let line = self.lines.next().ok_or_else(|| anyhow!("masq stopped while it answered"))?;
+        let line = line.context("no answer from the running masq")?;
+        match serde_json::from_str(&line).context("the running masq is another version")? {
+            Answer::Error(text) => Err(Error::Refused(text)),
+            answer => Ok(answer),
+        }
+    }
+}
+
+/// Asks the instance that is meant.
+pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => choose(&instances()?, Netns::own()?)?,
+    };
+    Client::ask(&socket_path(&name), ask).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Refused(format!(
+            "no masq named {name} is running; see `masq instances`, or start one with `masq run`"
+        )),
+        io::ErrorKind::PermissionDenied => not_root(),
+        _ => Error::Failed(anyhow!("cannot talk to {name}: {error}")),
+    })
+}
+
+/// All instances that run on this machine.
+pub fn instances() -> Result<Vec<Instance>> {
+    let entries = match fs::read_dir(RUN_DIR) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(not_root()),
+        Err(error) => return Err(anyhow!("cannot read {RUN_DIR}: {error}").into()),
+    };
+    let mut instances: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_str().is_some_and(|path| path.ends_with(SUFFIX)))
+        // A socket that nobody listens on is the rest of a killed process.
+        .filter_map(|path| match Client::ask(&path, Ask::Instance).ok()?.answer() {
+            Ok(Answer::Instance(instance)) => Some(instance),
+            _ => None,
+        })
+        .collect();
+    instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+    Ok(instances)
+}
+
+fn not_root() -> Error {
+    Error::Refused("only root may talk to a running masq; use sudo".into())
+}
+
+/// The instance that is meant when none is named: the only one in this network namespace, else
+/// the only one on the machine.
+fn choose(instances: &[Instance], netns: Netns) -> Result<String> {
+    let here: Vec<_> = instances.iter().filter(|instance| instance.netns == netns.0).collect();
+    match (here.as_slice(), instances) {
+        ([only], _) => Ok(only.instance.clone()),
+        ([], [only]) => Ok(only.instance.clone()),
+        (_, []) => Err(Error::Refused(
+            "no masq is running; start one with `masq run --lan IF --wan IF`".into(),
+        )),
+        _ => {
+            let names: Vec<_> = instances.iter().map(|i| i.instance.as_str()).collect();
+            Err(Error::Refused(format!(
+                "several instances are running; choose one with --instance: {}",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(name: &str, netns: u64) -> Instance {
+        Instance {
+            instance: name.into(),
+            pid: 1,
+            netns,
+            uptime_secs: 0,
+            version: String::new(),
+            interfaces: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_only_instance_here_is_meant_else_the_only_one_at_all() {
+        let (a, b, c) = (instance("a", 1), instance("b", 2), instance("c", 2));
+        let chosen = |all: &[&Instance], netns| {
+            let all: Vec<_> = all.iter().map(|&i| i.clone()).collect();
+            choose(&all, Netns(netns)).map_err(|error| error.to_string())
+        };
+        assert_eq!(chosen(&[&a, &b], 1).unwrap(), "a");
+        assert_eq!(chosen(&[&a], 9).unwrap(), "a");
+        assert!(chosen(&[&a, &b, &c], 2).unwrap_err().contains("a, b, c"));
+        assert!(chosen(&[&a, &b], 9).unwrap_err().contains("--instance"));
+        assert!(chosen(&[], 1).unwrap_err().contains("masq run"));
+    }
+}

@@ -1,0 +1,188 @@
+//! The list of sessions: from halves in the table to [`Session`]s.
+//!
+//! The table is read in batches and each session is sent as it is found, so that a million of
+//! them need no more memory than a few hundred. The second half is looked up by its key.
+
+use anyhow::{Context as _, Result};
+use masq_common::{
+    be::{Addr, Id},
+    flow::{ICMP, TCP},
+    session::{SessionHalf, flags, phase_of, remaining},
+    settings::Timeouts,
+    time::Tick,
+};
+use tokio::task::yield_now;
+
+use super::{
+    filter::Ends,
+    proto::{Answer, End, Endpoint, Query, Session, protocol_name},
+    server::{Reply, Subject},
+};
+use crate::clock;
+
+/// Halves that are read and sent in one go.
+const BATCH: usize = 512;
+
+/// Answers a query.
+pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result<()> {
+    let Subject { config, plane, .. } = subject;
+    let settings = plane.policy.borrow().settings.get()?;
+    let mut end = End::default();
+    let mut batches = plane.sessions.batches(BATCH);
+    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        let now = clock::now(settings.clock_offset)?;
+        for half in halves.filter(|half| half.is_outbound()) {
+            let ends = ends(half);
+            if !query.filter.matches_ends(&ends) {
+                continue;
+            }
+            // It may have gone since it was read.
+            let Some(other) = plane.sessions.get(&half.partner())? else { continue };
+            match session(half, &other, &ends, &settings.timeouts, now, &config.wans) {
+                None => end.expired += 1,
+                Some(session) if query.filter.matches_phase(session.phase.as_deref()) => {
+                    end.matched += 1;
+                    if !query.count {
+                        reply.add(&Answer::Session(Box::new(session)))?;
+                    }
+                    if query.limit == Some(end.matched) {
+                        return reply.send(&Answer::End(end)).await;
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        reply.flush().await?;
+        yield_now().await;
+    }
+    reply.send(&Answer::End(end)).await
+}
+
+/// The ends of a session, told by its outbound half.
+fn ends(half: &SessionHalf) -> Ends {
+    let (from, to) = (&half.from, &half.to);
+    let endpoint = |address: Addr, id: Id| Endpoint { address: address.into(), port: id.get() };
+    if half.protocol == ICMP {
+        // A query has one identifier, which belongs to the inside whichever side asks.
+        let inside = Id::from_raw(from.source_id.raw() | from.destination_id.raw());
+        return Ends {
+            protocol: ICMP,
+            inside: endpoint(from.source, inside),
+            external: endpoint(to.source, half.identifier()),
+            remote: endpoint(from.destination, Id::ZERO),
+        };
+    }
+    Ends {
+        protocol: half.protocol,
+        inside: endpoint(from.source, from.source_id),
+        external: endpoint(to.source, to.source_id),
+        remote: endpoint(from.destination, from.destination_id),
+    }
+}
+
+/// The session of these halves; `None` if it has expired.
+fn session(
+    outbound: &SessionHalf,
+    inbound: &SessionHalf,
+    ends: &Ends,
+    timeouts: &Timeouts,
+    now: Tick,
+    wans: &[String],
+) -> Option<Session> {
+    let remaining = remaining(outbound, inbound, timeouts, now)?;
+    let last = outbound.last_seen.later(inbound.last_seen);
+    let phase = (ends.protocol == TCP).then(|| phase_of(outbound, inbound).as_str().to_owned());
+    Some(Session {
+        protocol: protocol_name(ends.protocol).to_owned(),
+        wan: wans.get(usize::from(outbound.wan)).cloned().unwrap_or_default(),
+        inside: ends.inside,
+        external: ends.external,
+        remote: ends.remote,
+        phase,
+        idle_ms: now.since(last).as_millis(),
+        remaining_ms: remaining.as_millis(),
+        age_ms: now.since(outbound.created).as_millis(),
+        packets_out: outbound.packets,
+        bytes_out: outbound.bytes,
+        packets_in: inbound.packets,
+        bytes_in: inbound.bytes,
+        flags: flag_names(outbound.flags),
+    })
+}
+
+fn flag_names(set: u8) -> Vec<String> {
+    let names = [
+        (flags::OVERLAP, "port_shared"),
+        (flags::OWN, "own"),
+        (flags::FROM_OUTSIDE, "from_outside"),
+        (flags::HAIRPIN, "hairpin"),
+    ];
+    let chosen = names.iter().filter(|(flag, _)| set & flag != 0);
+    chosen.map(|(_, name)| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use masq_common::{
+        flow::{Tuple, UDP},
+        session::SessionPair,
+        tcp,
+    };
+
+    use super::*;
+
+    fn pair(protocol: u8, remote_id: u16) -> SessionPair {
+        let key = Tuple {
+            source: Addr::from_octets([192, 168, 1, 10]),
+            destination: Addr::from_octets([198, 51, 100, 1]),
+            source_id: Id::new(40000),
+            destination_id: Id::new(remote_id),
+        }
+        .key(protocol);
+        let external = Addr::from_octets([203, 0, 113, 5]);
+        SessionPair::masquerade(key, external, Id::new(61001), flags::OVERLAP, 1, Tick(1000))
+    }
+
+    fn shown(pair: &SessionPair, now: Tick) -> Option<Session> {
+        let SessionPair { outbound, inbound } = pair;
+        let wans = ["ppp0".to_owned(), "ppp1".to_owned()];
+        session(outbound, inbound, &ends(outbound), &Timeouts::DEFAULT, now, &wans)
+    }
+
+    #[test]
+    fn a_session_is_shown_with_its_three_endpoints() {
+        let session = shown(&pair(UDP, 53), Tick(1000)).unwrap();
+        assert_eq!(session.inside.to_string(), "192.168.1.10:40000");
+        assert_eq!(session.external.to_string(), "203.0.113.5:61001");
+        assert_eq!(session.remote.to_string(), "198.51.100.1:53");
+        assert_eq!((session.protocol.as_str(), session.wan.as_str()), ("udp", "ppp1"));
+        assert_eq!((session.phase, session.flags), (None, vec!["port_shared".to_owned()]));
+    }
+
+    #[test]
+    fn an_icmp_session_shows_its_identifiers() {
+        let session = shown(&pair(ICMP, 0), Tick(1000)).unwrap();
+        assert_eq!(session.inside.to_string(), "192.168.1.10:40000");
+        assert_eq!(session.external.to_string(), "203.0.113.5:61001");
+        assert_eq!(session.remote.to_string(), "198.51.100.1");
+    }
+
+    #[test]
+    fn times_are_those_of_the_direction_that_was_heard_last() {
+        let mut pair = pair(TCP, 443);
+        pair.outbound.tcp_seen = tcp::SYN | tcp::ACK;
+        pair.inbound.tcp_seen = tcp::SYN;
+        pair.inbound.last_seen = Tick(1100);
+        let session = shown(&pair, Tick(1200)).unwrap();
+        assert_eq!(session.phase.as_deref(), Some("established"));
+        assert_eq!((session.idle_ms, session.age_ms), (13_421, 26_843));
+        let whole = Timeouts::DEFAULT.tcp_established.as_millis();
+        assert!((session.remaining_ms + session.idle_ms).abs_diff(whole) <= 1);
+    }
+
+    #[test]
+    fn an_expired_session_is_not_shown() {
+        let end = Tick(1001 + Timeouts::DEFAULT.udp.0);
+        assert_eq!(shown(&pair(UDP, 53), end), None);
+    }
+}

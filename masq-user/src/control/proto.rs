@@ -1,0 +1,250 @@
+//! Requests and answers of the control socket. What `--json` prints is made of the same types, so
+//! their field names are an interface: fields may be added, never renamed.
+
+use std::net::Ipv4Addr;
+
+use masq_common::flow::{ICMP, TCP, UDP};
+use serde::{Deserialize, Serialize};
+
+use super::filter::Filter;
+
+/// Version of the protocol. A daemon refuses requests of another one.
+pub const VERSION: u32 = 1;
+
+/// The name of a protocol that is translated.
+pub fn protocol_name(protocol: u8) -> &'static str {
+    match protocol {
+        TCP => "tcp",
+        UDP => "udp",
+        ICMP => "icmp",
+        _ => "other",
+    }
+}
+
+/// A request.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Request {
+    /// [`VERSION`] of the client.
+    pub version: u32,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What can be asked.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Who are you? Answered with one [`Answer::Instance`].
+    Instance,
+    /// Counters and tables. Answered with one [`Answer::Stats`].
+    Stats,
+    /// Sessions. Answered with any number of [`Answer::Session`] and an [`Answer::End`].
+    Sessions(Query),
+}
+
+/// Which sessions are wanted.
+#[derive(Serialize, Deserialize, Debug, Default)]
+pub struct Query {
+    /// Only those that match.
+    pub filter: Filter,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// Only their number.
+    pub count: bool,
+}
+
+/// A line of an answer.
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The instance.
+    Instance(Instance),
+    /// Counters and tables.
+    Stats(Box<Stats>),
+    /// One session.
+    Session(Box<Session>),
+    /// No more sessions.
+    End(End),
+    /// It failed, and why.
+    Error(String),
+}
+
+/// A running instance.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    /// Its name.
+    pub instance: String,
+    /// Its process.
+    pub pid: u32,
+    /// Number of its network namespace.
+    pub netns: u64,
+    /// How long it has been running.
+    pub uptime_secs: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Its interfaces.
+    pub interfaces: Vec<InterfaceInfo>,
+}
+
+/// One interface of an instance.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct InterfaceInfo {
+    /// Its name.
+    pub name: String,
+    /// `lan` or `wan`.
+    pub role: String,
+    /// Its index; null while it does not exist.
+    pub index: Option<u32>,
+    /// Where the fast path is; null while nothing is attached.
+    pub mode: Option<Mode>,
+    /// Why there.
+    pub why: String,
+    /// The address that a WAN translates to; null while it has none.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl InterfaceInfo {
+    /// Whether it leads to the outside.
+    pub fn is_wan(&self) -> bool {
+        self.role == "wan"
+    }
+}
+
+/// Where the fast path of an interface is.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// TC.
+    Tc,
+    /// Native XDP.
+    Xdp,
+}
+
+impl Mode {
+    /// The mode in one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tc => "tc",
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
+/// One end of a session.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The port, or the identifier of an ICMP query; 0 for the remote end of one.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&if self.port == 0 {
+            self.address.to_string()
+        } else {
+            format!("{}:{}", self.address, self.port)
+        })
+    }
+}
+
+/// One session.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Name of the WAN interface.
+    pub wan: String,
+    /// The host on the LAN.
+    pub inside: Endpoint,
+    /// As which the outside sees it.
+    pub external: Endpoint,
+    /// Whom it talks to.
+    pub remote: Endpoint,
+    /// `opening`, `established` or `closing`; null unless TCP.
+    pub phase: Option<String>,
+    /// Time since the last packet.
+    pub idle_ms: u64,
+    /// Time until it expires without another packet.
+    pub remaining_ms: u64,
+    /// Time since the first packet.
+    pub age_ms: u64,
+    /// Packets from inside.
+    pub packets_out: u64,
+    /// Bytes from inside, from the IP header on.
+    pub bytes_out: u64,
+    /// Packets from outside.
+    pub packets_in: u64,
+    /// Bytes from outside, from the IP header on.
+    pub bytes_in: u64,
+    /// What is special: `port_shared`, `own` (of the router itself), `from_outside`, `hairpin`.
+    pub flags: Vec<String>,
+}
+
+/// The end of a list of sessions.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct End {
+    /// Sessions that matched.
+    pub matched: u64,
+    /// Sessions that have expired and are not removed yet; not listed.
+    pub expired: u64,
+}
+
+/// Counters and tables of an instance.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Stats {
+    /// The instance.
+    #[serde(flatten)]
+    pub instance: Instance,
+    /// The tables.
+    pub tables: Tables,
+    /// All counters, in the order of their numbers.
+    pub counters: Vec<Counter>,
+}
+
+/// Occupancy of the tables.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Tables {
+    /// Sessions.
+    pub sessions: Occupancy,
+    /// Mappings of inside endpoints to external ports.
+    pub mappings: Occupancy,
+    /// External ports.
+    pub ports: Vec<Ports>,
+}
+
+/// Occupancy of one table.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Occupancy {
+    /// Entries.
+    pub used: u64,
+    /// Room.
+    pub max: u64,
+}
+
+/// External ports of one WAN and protocol.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Ports {
+    /// Name of the WAN interface.
+    pub wan: String,
+    /// `tcp`, `udp` or `icmp` (identifiers).
+    pub protocol: String,
+    /// Ports that are held by mappings.
+    pub used: u64,
+    /// Ports that may be used.
+    pub max: u64,
+}
+
+/// One counter.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Counter {
+    /// Its name.
+    pub reason: String,
+    /// What it says about the packet: `translated`, `untouched`, `dropped`, `event`.
+    pub class: String,
+    /// How often.
+    pub count: u64,
+    /// What it means.
+    pub text: String,
+}

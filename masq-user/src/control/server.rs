@@ -1,0 +1,168 @@
+//! The daemon's end of the control socket.
+
+use std::{
+    cell::RefCell, fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf, rc::Rc, sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::Semaphore,
+    task::spawn_local,
+    time::{Duration, sleep, timeout},
+};
+
+use super::{
+    listing,
+    proto::{Answer, Ask, Request, VERSION},
+    socket_path, summary,
+};
+use crate::{config::Config, plane::Plane, status::Status};
+
+/// Connections that are served at once; more have to wait.
+const CONNECTIONS: usize = 16;
+
+/// A request is shorter.
+const MAX_REQUEST: u64 = 64 * 1024;
+
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is gathered before it is written to the socket.
+const BUFFER: usize = 64 * 1024;
+
+/// The listening socket; its file is removed when dropped.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Listens for the commands of an instance, whose name is claimed already: a socket of that
+    /// name is the rest of a process that was killed.
+    pub fn bind(instance: &str) -> Result<Self> {
+        let path = socket_path(instance);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen on {}", path.display()))?;
+        // The directory is closed to others already.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Serves for ever.
+    pub async fn run(self, subject: Rc<Subject>) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let subject = Rc::clone(&subject);
+                    spawn_local(async move {
+                        serve(stream, &subject).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a control connection: {error}");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// What answers are made of.
+pub struct Subject {
+    /// The configuration.
+    pub config: Rc<Config>,
+    /// The data plane.
+    pub plane: Rc<Plane>,
+    /// The state of the instance.
+    pub status: Rc<RefCell<Status>>,
+}
+
+/// One connection: one request, one answer. A client that goes away meanwhile is no failure.
+async fn serve(stream: UnixStream, subject: &Subject) {
+    let (read, write) = stream.into_split();
+    let mut line = String::new();
+    let mut lines = BufReader::new(read.take(MAX_REQUEST));
+    if !matches!(timeout(PATIENCE, lines.read_line(&mut line)).await, Ok(Ok(1..))) {
+        return;
+    }
+    let mut reply = Reply { socket: write, buffer: Vec::new() };
+    if let Err(error) = answer(&line, subject, &mut reply).await {
+        if error.downcast_ref::<io::Error>().is_some_and(is_hang_up) {
+            return;
+        }
+        let _ = reply.send(&Answer::Error(format!("{error:#}"))).await;
+    }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> {
+    let request: Request = serde_json::from_str(line)
+        .context("the running masq does not understand this request; is it another version?")?;
+    if request.version != VERSION {
+        anyhow::bail!("the running masq is another version; restart it, or use its own program");
+    }
+    let Subject { config, plane, status } = subject;
+    match request.ask {
+        Ask::Instance => {
+            let instance = summary::instance(&status.borrow());
+            reply.send(&Answer::Instance(instance)).await
+        }
+        Ask::Stats => {
+            let stats = summary::stats(config, plane, &status.borrow())?;
+            reply.send(&Answer::Stats(Box::new(stats))).await
+        }
+        Ask::Sessions(query) => listing::list(subject, &query, reply).await,
+    }
+}
+
+/// The lines of an answer on their way to the client.
+pub struct Reply {
+    socket: OwnedWriteHalf,
+    buffer: Vec<u8>,
+}
+
+impl Reply {
+    /// Adds a line; it is sent with the next ones.
+    pub fn add(&mut self, answer: &Answer) -> Result<()> {
+        serde_json::to_writer(&mut self.buffer, answer)?;
+        self.buffer.push(b'\n');
+        Ok(())
+    }
+
+    /// Sends what there is, if it is worth a system call. Waits for a slow client.
+    pub async fn flush(&mut self) -> Result<()> {
+        if self.buffer.len() >= BUFFER { self.flush_all().await } else { Ok(()) }
+    }
+
+    /// Sends a last line and everything before it.
+    pub async fn send(&mut self, answer: &Answer) -> Result<()> {
+        self.add(answer)?;
+        self.flush_all().await
+    }
+
+    async fn flush_all(&mut self) -> Result<()> {
+        self.socket.write_all(&self.buffer).await?;
+        self.buffer.clear();
+        Ok(())
+    }
+}

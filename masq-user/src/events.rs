@@ -1,0 +1,214 @@
+//! What the programs report through the ring buffer, turned into log lines: the NAT log with
+//! `-v`, and warnings about what could not be done, which are always logged but not often.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, rc::Rc, time::Duration};
+
+use anyhow::Result;
+use aya::maps::{MapData, RingBuf};
+use masq_common::{
+    event::{CloseCause, Event},
+    flow::{ICMP, Tuple},
+    reason::{Class, Reason},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::Notify,
+    task::yield_now,
+    time::Instant,
+};
+
+use crate::{config::Config, control::proto::protocol_name, plane::Plane};
+
+/// Records that are read before the other services get their turn.
+const BURST: usize = 256;
+
+/// Pause between two warnings about the same thing.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+/// Logs events for ever. Wakes the sweeper when a table was full.
+pub async fn run(
+    config: Rc<Config>,
+    plane: Rc<Plane>,
+    ring: RingBuf<MapData>,
+    urgent: Rc<Notify>,
+) -> Result<()> {
+    // SAFETY: the ring buffer owns the descriptor of its map and always returns that one.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+    let mut ring = ring.map_err(|error| error.into_parts().1)?;
+    let mut reporter = Reporter { config, plane, urgent, warned: BTreeMap::new(), lost: 0 };
+    loop {
+        let mut guard = ring.readable_mut().await?;
+        let buffer = guard.get_inner_mut();
+        let mut read = 0;
+        while read < BURST
+            && let Some(record) = buffer.next()
+        {
+            reporter.report(Event::from_bytes(&record));
+            read += 1;
+        }
+        if read < BURST {
+            guard.clear_ready();
+            reporter.report_lost();
+        }
+        yield_now().await;
+    }
+}
+
+struct Reporter {
+    config: Rc<Config>,
+    plane: Rc<Plane>,
+    urgent: Rc<Notify>,
+    /// When a warning was logged last, and the counter of its reason then.
+    warned: BTreeMap<u8, (Instant, u64)>,
+    /// Events that are known to be lost.
+    lost: u64,
+}
+
+impl Reporter {
+    fn report(&mut self, event: Option<Event>) {
+        let Some((event, reason)) = event.and_then(|event| Some((event, event.reason()?))) else {
+            tracing::debug!("a record of the ring buffer is of another version");
+            return;
+        };
+        match reason {
+            Reason::SessionOpened => self.opened(&event),
+            Reason::SessionClosed => self.closed(&event),
+            _ if reason.class() == Class::Dropped => self.refused(&event, reason),
+            _ => tracing::debug!(reason = reason.label(), "event"),
+        }
+    }
+
+    fn opened(&self, event: &Event) {
+        let ends = Ends::of(event);
+        tracing::info!(
+            protocol = protocol_name(event.protocol),
+            inside = %ends.inside,
+            external = %ends.external,
+            remote = %ends.remote,
+            wan = self.wan(event),
+            "session opened"
+        );
+    }
+
+    fn closed(&self, event: &Event) {
+        let ends = Ends::of(event);
+        tracing::info!(
+            protocol = protocol_name(event.protocol),
+            inside = %ends.inside,
+            external = %ends.external,
+            remote = %ends.remote,
+            wan = self.wan(event),
+            packets_out = event.packets_out,
+            bytes_out = event.bytes_out,
+            packets_in = event.packets_in,
+            bytes_in = event.bytes_in,
+            duration_ms = event.age_ms,
+            cause = CloseCause::from_number(event.cause).as_str(),
+            "session closed"
+        );
+    }
+
+    /// A first packet that was dropped. The programs report only a few of them; how many it were
+    /// is told by the counter.
+    fn refused(&mut self, event: &Event, reason: Reason) {
+        use Reason::{MappingTableFull, PortsExhausted, SessionTableFull};
+        if matches!(reason, PortsExhausted | SessionTableFull | MappingTableFull) {
+            self.urgent.notify_one();
+        }
+        let now = Instant::now();
+        let last = self.warned.get(&(reason as u8)).copied();
+        if last.is_some_and(|(when, _)| now - when < WARNING_PAUSE) {
+            return;
+        }
+        let count = self.plane.counters.get(reason).unwrap_or_default();
+        let dropped = count.saturating_sub(last.map_or(0, |(_, count)| count));
+        self.warned.insert(reason as u8, (now, count));
+        let ends = Ends::of(event);
+        tracing::warn!(
+            reason = reason.label(),
+            dropped,
+            protocol = protocol_name(event.protocol),
+            inside = %ends.inside,
+            remote = %ends.remote,
+            "packets dropped: {}{}",
+            reason.text(),
+            advice(reason),
+        );
+    }
+
+    /// Tells that the log has gaps.
+    fn report_lost(&mut self) {
+        let lost = self.plane.counters.get(Reason::EventLost).unwrap_or(self.lost);
+        if lost > self.lost {
+            tracing::warn!(lost = lost - self.lost, "the log has gaps: events came too fast");
+            self.lost = lost;
+        }
+    }
+
+    fn wan(&self, event: &Event) -> &str {
+        self.config.wans.get(usize::from(event.wan)).map_or("", String::as_str)
+    }
+}
+
+/// What the user can do about it.
+const fn advice(reason: Reason) -> &'static str {
+    match reason {
+        Reason::PortsExhausted => " Allow more with --ports, or sharing with --port-overlap.",
+        Reason::SessionTableFull | Reason::MappingTableFull => {
+            " Restart with a larger --max-sessions."
+        }
+        Reason::SourceExcluded => " Add the source to --source if it is to be translated.",
+        _ => "",
+    }
+}
+
+/// The ends of the session that an event is about.
+struct Ends {
+    inside: String,
+    external: String,
+    remote: String,
+}
+
+impl Ends {
+    fn of(event: &Event) -> Self {
+        let Tuple { source, destination, source_id, destination_id } = event.inside;
+        let end = |address, id: u16| format!("{}:{id}", Ipv4Addr::from(address));
+        if event.protocol == ICMP {
+            // One identifier, on whichever side it stands.
+            let external = event.outside.source_id.get() | event.outside.destination_id.get();
+            return Self {
+                inside: end(source, source_id.get() | destination_id.get()),
+                external: end(event.outside.source, external),
+                remote: Ipv4Addr::from(destination).to_string(),
+            };
+        }
+        Self {
+            inside: end(source, source_id.get()),
+            external: end(event.outside.source, event.outside.source_id.get()),
+            remote: end(destination, destination_id.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use masq_common::be::{Addr, Id};
+
+    use super::*;
+
+    #[test]
+    fn the_ends_of_an_event_are_those_of_its_tuples() {
+        let inside = Tuple {
+            source: Addr::from_octets([192, 168, 1, 10]),
+            destination: Addr::from_octets([198, 51, 100, 1]),
+            source_id: Id::new(7),
+            destination_id: Id::new(53),
+        };
+        let external = Addr::from_octets([203, 0, 113, 5]);
+        let outside = Tuple { source: external, source_id: Id::new(9), ..inside };
+        let ends = Ends::of(&Event { inside, outside, protocol: 17, ..Event::default() });
+        assert_eq!(ends.inside, "192.168.1.10:7");
+        assert_eq!(ends.external, "203.0.113.5:9");
+        assert_eq!(ends.remote, "198.51.100.1:53");
+    }
+}

@@ -1,0 +1,38 @@
+//! The maps of the data plane with types: the only folder that knows how they are read and
+//! written.
+
+mod batch;
+mod counters;
+mod policy;
+mod sessions;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf,
+    maps::{Map, MapError},
+};
+
+pub use counters::{Counters, PortsHeld};
+pub use policy::{Devices, Policy, PrefixTable, SettingsCell};
+pub use sessions::{SessionBatches, Sessions};
+
+/// Takes one map out of the loaded object.
+pub fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map> {
+    ebpf.take_map(name).ok_or_else(|| anyhow!("the kernel object has no map {name}"))
+}
+
+/// Takes one map out of the loaded object, with its types.
+fn typed<T>(ebpf: &mut Ebpf, name: &str) -> Result<T>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    convert(name, take(ebpf, name)?)
+}
+
+/// Turns an untyped map into a typed one, with its name in the error.
+fn convert<T>(name: &str, map: Map) -> Result<T>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    T::try_from(map).with_context(|| format!("map {name} of the kernel object has another layout"))
+}

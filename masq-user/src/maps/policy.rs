@@ -1,0 +1,99 @@
+//! What the daemon tells the programs: settings, devices, prefixes.
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, LpmTrie, MapData, MapError, lpm_trie::Key},
+};
+use ipnet::Ipv4Net;
+use masq_common::{
+    abi::maps,
+    be::Addr,
+    settings::{Device, Settings},
+};
+
+use super::typed;
+
+/// Everything that the programs are told.
+pub struct Policy {
+    /// What holds for all interfaces.
+    pub settings: SettingsCell,
+    /// What the interfaces are.
+    pub devices: Devices,
+    /// What is true of which addresses.
+    pub prefixes: PrefixTable,
+}
+
+impl Policy {
+    /// Takes the maps out of the loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            settings: SettingsCell(typed(ebpf, maps::SETTINGS)?),
+            devices: Devices(typed(ebpf, maps::DEVICES)?),
+            prefixes: PrefixTable(typed(ebpf, maps::PREFIXES)?),
+        })
+    }
+}
+
+/// The settings map with its single value.
+pub struct SettingsCell(Array<MapData, Settings>);
+
+impl SettingsCell {
+    /// What the programs act by now; tests may have moved the clock offset in it.
+    pub fn get(&self) -> Result<Settings> {
+        self.0.get(&0, 0).context("cannot read the settings")
+    }
+
+    /// Tells the programs.
+    pub fn set(&mut self, settings: &Settings) -> Result<()> {
+        self.0.set(0, settings, 0).context("cannot write the settings")
+    }
+}
+
+/// The device map, by interface index.
+pub struct Devices(HashMap<MapData, u32, Device>);
+
+impl Devices {
+    /// Tells the programs about an interface.
+    pub fn set(&mut self, index: u32, device: &Device) -> Result<()> {
+        self.0.insert(index, device, 0).context("cannot write the device table")
+    }
+
+    /// Lets the programs forget an interface.
+    pub fn remove(&mut self, index: u32) -> Result<()> {
+        absent_is_fine(self.0.remove(&index)).context("cannot write the device table")
+    }
+}
+
+/// The prefix trie.
+pub struct PrefixTable(LpmTrie<MapData, u32, u32>);
+
+impl PrefixTable {
+    /// Says what is true of a prefix.
+    pub fn set(&mut self, net: Ipv4Net, flags: u32) -> Result<()> {
+        self.0.insert(&key(net), flags, 0).with_context(|| {
+            format!("cannot add {net} to the prefix table; are there thousands of --source?")
+        })
+    }
+
+    /// Forgets a prefix.
+    pub fn remove(&mut self, net: Ipv4Net) -> Result<()> {
+        absent_is_fine(self.0.remove(&key(net))).context("cannot write the prefix table")
+    }
+}
+
+fn key(net: Ipv4Net) -> Key<u32> {
+    Key::new(u32::from(net.prefix_len()), Addr::from(net.addr()).raw())
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,258 @@
+//! What should be: which devices the data plane knows, with which hooks, and what is true of
+//! which addresses. A pure function of the configuration and a snapshot of the machine; bringing
+//! it about is the business of [`crate::reconcile`].
+
+use std::net::Ipv4Addr;
+
+use masq_common::settings::{Device, caps, role};
+
+use crate::{
+    cli::Mode,
+    config::Config,
+    netlink::{Address, Layer, Link, Snapshot},
+    prefixes::{self, Prefixes},
+};
+
+/// The state that is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// All configured interfaces, in the order LANs, WANs.
+    pub interfaces: Vec<Interface>,
+    /// Content of the prefix table.
+    pub prefixes: Prefixes,
+    /// What the user should know about.
+    pub warnings: Vec<String>,
+}
+
+/// One configured interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// What it is now; `None` while it does not exist or cannot be used.
+    pub present: Option<Present>,
+}
+
+/// The role of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// To the inside.
+    Lan,
+    /// To the outside, with its index in the data plane.
+    Wan(u8),
+}
+
+impl Role {
+    /// The role in one word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan(_) => "wan",
+        }
+    }
+}
+
+/// An interface that exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Present {
+    /// Its index.
+    pub index: u32,
+    /// Whether its frames begin with an Ethernet header.
+    pub ethernet: bool,
+    /// Link-layer address; zero if it has none.
+    pub mac: [u8; 6],
+    /// The address that a WAN translates to.
+    pub address: Option<Ipv4Addr>,
+    /// Whether the fast path goes into the driver.
+    pub fast: Fast,
+}
+
+/// Where the fast path of an interface should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fast {
+    /// In TC, and why.
+    Tc(String),
+    /// In the driver if it can, else in TC.
+    TryXdp,
+    /// In the driver.
+    ForceXdp,
+}
+
+impl Present {
+    /// The entry of the device table, given whether native XDP is attached.
+    pub fn device(&self, role: Role, xdp: bool) -> Device {
+        let ethernet = if self.ethernet { caps::ETHERNET } else { 0 };
+        let transmit = if xdp { caps::XDP_TRANSMIT } else { 0 };
+        let (role, wan) = match role {
+            Role::Lan => (role::LAN, 0),
+            Role::Wan(index) => (role::WAN, index),
+        };
+        Device {
+            address: self.address.map(Into::into).unwrap_or_default(),
+            mac: self.mac,
+            role,
+            wan,
+            caps: ethernet | transmit,
+        }
+    }
+}
+
+/// Works out what should be.
+pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
+    let lans = config.lans.iter().map(|name| (name, Role::Lan));
+    let wans = config.wans.iter().zip(0..).map(|(name, index)| (name, Role::Wan(index)));
+    let interfaces: Vec<_> = lans
+        .chain(wans)
+        .map(|(name, role)| Interface {
+            name: name.clone(),
+            role,
+            present: snapshot
+                .link(name)
+                .and_then(|link| present(config.mode, role, link, snapshot)),
+        })
+        .collect();
+    let addresses = |wanted: fn(Role) -> bool| -> Vec<Address> {
+        let chosen = interfaces.iter().filter(|interface| wanted(interface.role));
+        let indexes = chosen.filter_map(|interface| Some(interface.present.as_ref()?.index));
+        indexes.flat_map(|index| snapshot.addresses_of(index)).copied().collect()
+    };
+    let (prefixes, warnings) = prefixes::prefixes(
+        &config.sources,
+        &addresses(|role| role == Role::Lan),
+        &addresses(|role| role != Role::Lan),
+    );
+    Plan { interfaces, prefixes, warnings }
+}
+
+fn present(mode: Mode, role: Role, link: &Link, snapshot: &Snapshot) -> Option<Present> {
+    let ethernet = match link.layer {
+        Layer::Ethernet => true,
+        Layer::Raw => false,
+        Layer::Other => return None,
+    };
+    let address = match role {
+        Role::Lan => None,
+        Role::Wan(_) => snapshot.external_address(link.index),
+    };
+    let fast = fast(mode, link, ethernet);
+    Some(Present { index: link.index, ethernet, mac: link.mac, address, fast })
+}
+
+fn fast(mode: Mode, link: &Link, ethernet: bool) -> Fast {
+    let tc = |why: &str| Fast::Tc(why.to_owned());
+    match mode {
+        Mode::Tc => tc("asked for"),
+        _ if !ethernet => tc("no Ethernet header, which XDP needs"),
+        Mode::Xdp => Fast::ForceXdp,
+        Mode::Auto => match (&link.kind, link.hardware) {
+            (Some(kind), _) => Fast::Tc(format!("virtual device ({kind})")),
+            (None, false) => tc("virtual device"),
+            (None, true) if link.xdp.is_some() => tc("another XDP program is attached to it"),
+            (None, true) => Fast::TryXdp,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use masq_common::{be::Addr, settings::prefix};
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn config(rest: &str) -> Config {
+        let words = format!("masq run {rest}");
+        match Cli::try_parse_from(words.split_whitespace()).unwrap().command {
+            Command::Run(args) => Config::new(*args).unwrap(),
+            _ => unreachable!(),
+        }
+    }
+
+    fn link(index: u32, name: &str) -> Link {
+        Link {
+            index,
+            name: name.into(),
+            layer: Layer::Ethernet,
+            mac: [2, 0, 0, 0, 0, index as u8],
+            kind: None,
+            hardware: true,
+            xdp: None,
+        }
+    }
+
+    fn address(index: u32, local: &str, network: &str) -> Address {
+        Address {
+            index,
+            local: local.parse().unwrap(),
+            network: network.parse().unwrap(),
+            usable: true,
+        }
+    }
+
+    fn machine() -> Snapshot {
+        let ppp =
+            Link { layer: Layer::Raw, kind: Some("ppp".into()), mac: [0; 6], ..link(9, "ppp0") };
+        Snapshot {
+            links: vec![link(2, "eth0"), link(3, "eth1"), Link { hardware: false, ..ppp }],
+            addresses: vec![
+                address(3, "192.168.1.1", "192.168.1.0/24"),
+                address(9, "203.0.113.5", "203.0.113.1/32"),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_home_router_is_planned() {
+        let plan = plan(&config("--lan eth1 --wan ppp0"), &machine());
+        assert!(plan.warnings.is_empty());
+        let lan = plan.interfaces[0].present.as_ref().unwrap();
+        assert_eq!((lan.index, &lan.fast), (3, &Fast::TryXdp));
+        let wan = &plan.interfaces[1];
+        let device = wan.present.as_ref().unwrap().device(wan.role, false);
+        assert_eq!(device.address, Addr::from_octets([203, 0, 113, 5]));
+        assert_eq!((device.role, device.wan, device.caps), (role::WAN, 0, 0));
+        assert_eq!(
+            plan.prefixes[&"192.168.1.0/24".parse().unwrap()],
+            prefix::SOURCE | prefix::INSIDE
+        );
+    }
+
+    #[test]
+    fn a_lan_has_no_external_address() {
+        let plan = plan(&config("--lan eth1 --wan ppp0"), &machine());
+        let lan = plan.interfaces[0].present.as_ref().unwrap().device(Role::Lan, true);
+        assert_eq!(lan.address, Addr::NONE);
+        assert_eq!(lan.caps, caps::ETHERNET | caps::XDP_TRANSMIT);
+        assert_eq!(lan.mac, [2, 0, 0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn an_interface_that_is_missing_is_not_present() {
+        let mut machine = machine();
+        machine.links.retain(|link| link.name != "ppp0");
+        let plan = plan(&config("--lan eth1 --wan ppp0"), &machine);
+        assert_eq!(plan.interfaces[1].present, None);
+        assert!(plan.interfaces[0].present.is_some());
+    }
+
+    #[test]
+    fn second_wan_has_the_second_index() {
+        let plan = plan(&config("--lan eth1 --wan ppp0 --wan eth0"), &machine());
+        assert_eq!(plan.interfaces[2].role, Role::Wan(1));
+        assert_eq!(plan.interfaces[2].present.as_ref().unwrap().address, None);
+    }
+
+    #[test]
+    fn the_fast_path_is_chosen_by_mode_and_device() {
+        let veth = Link { kind: Some("veth".into()), hardware: false, ..link(2, "v0") };
+        let busy = Link { xdp: Some(17), ..link(2, "eth0") };
+        let is_tc = |mode, link: &Link, ethernet| matches!(fast(mode, link, ethernet), Fast::Tc(_));
+        assert!(is_tc(Mode::Auto, &veth, true) && is_tc(Mode::Auto, &busy, true));
+        assert!(is_tc(Mode::Tc, &link(2, "eth0"), true) && is_tc(Mode::Xdp, &veth, false));
+        assert_eq!(fast(Mode::Auto, &link(2, "eth0"), true), Fast::TryXdp);
+        assert_eq!(fast(Mode::Xdp, &veth, true), Fast::ForceXdp);
+    }
+}

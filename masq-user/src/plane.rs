@@ -1,0 +1,185 @@
+//! The loaded kernel object: programs and maps. Loading it, and running the program that removes
+//! sessions. Attaching is the business of [`crate::attach`].
+
+use std::cell::RefCell;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader, TestRunOptions,
+    maps::{MapData, RingBuf},
+    programs::{Program, SchedClassifier, TestRun as _, Xdp},
+};
+use masq_common::{
+    abi::{maps, programs},
+    event::{CloseCause, RetireRequest},
+    flow::FlowKey,
+};
+
+use crate::{
+    cli::TraceLevel,
+    config::Config,
+    maps::{Counters, Policy, PortsHeld, Sessions, take},
+};
+
+/// The kernel programs, as built by this crate's build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/masq-ebpf"));
+
+/// Programs for TC.
+const CLASSIFIERS: [&str; 6] = [
+    programs::LAN_IN_ETHER,
+    programs::LAN_IN_RAW,
+    programs::WAN_IN_ETHER,
+    programs::WAN_IN_RAW,
+    programs::WAN_OUT_ETHER,
+    programs::WAN_OUT_RAW,
+];
+
+/// Programs for XDP.
+const XDP_PROGRAMS: [&str; 2] = [programs::FAST_XDP, programs::RETIRE];
+
+/// The ring buffer of aya-log.
+const LOG_MAP: &str = "AYA_LOGS";
+
+/// The data plane of this instance: everything that was loaded into the kernel.
+pub struct Plane {
+    /// The session table.
+    pub sessions: Sessions,
+    /// Counters by reason.
+    pub counters: Counters,
+    /// Held ports of each WAN and protocol.
+    pub ports_held: PortsHeld,
+    /// What the programs are told.
+    pub policy: RefCell<Policy>,
+    ebpf: RefCell<Ebpf>,
+}
+
+/// What is consumed by one owner each.
+pub struct Streams {
+    /// Events of the programs.
+    pub events: RingBuf<MapData>,
+    /// The programs' own log, if it was asked for and if they have one.
+    pub trace: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Plane {
+    /// Loads programs and maps, and tells the programs their settings. Nothing is attached.
+    pub fn load(config: &Config) -> Result<(Self, Streams)> {
+        let level = trace_level(config.trace);
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(maps::SESSIONS, config.session_entries())
+            .map_max_entries(maps::MAPPINGS, config.mapping_entries())
+            .map_max_entries(maps::PORTS, config.port_slots())
+            .override_global(aya_log::LEVEL, &level, false);
+        if config.trace.is_none() {
+            // Nobody reads it and nothing is written: a page, the smallest ring buffer.
+            loader.map_max_entries(LOG_MAP, 4096);
+        }
+        let mut ebpf = loader.load(OBJECT).context("the kernel refused the maps of masq")?;
+        for name in CLASSIFIERS {
+            let program: &mut SchedClassifier = program(&mut ebpf, name)?;
+            program.load().with_context(|| format!("the kernel refused program {name}"))?;
+        }
+        for name in XDP_PROGRAMS {
+            let program: &mut Xdp = program(&mut ebpf, name)?;
+            program.load().with_context(|| format!("the kernel refused program {name}"))?;
+        }
+        let streams = streams(&mut ebpf, config.trace.is_some())?;
+        let mut policy = Policy::take(&mut ebpf)?;
+        policy.settings.set(&config.settings)?;
+        let plane = Self {
+            sessions: Sessions::take(&mut ebpf)?,
+            counters: Counters::take(&mut ebpf)?,
+            ports_held: PortsHeld::take(&mut ebpf)?,
+            policy: RefCell::new(policy),
+            ebpf: RefCell::new(ebpf),
+        };
+        Ok((plane, streams))
+    }
+
+    /// Gives a TC program to `attach`.
+    pub fn with_classifier<T>(
+        &self,
+        name: &str,
+        attach: impl FnOnce(&mut SchedClassifier) -> Result<T>,
+    ) -> Result<T> {
+        attach(program(&mut self.ebpf.borrow_mut(), name)?)
+    }
+
+    /// Gives the fast XDP program to `attach`.
+    pub fn with_fast_xdp<T>(&self, attach: impl FnOnce(&mut Xdp) -> Result<T>) -> Result<T> {
+        attach(program(&mut self.ebpf.borrow_mut(), programs::FAST_XDP)?)
+    }
+
+    /// Removes sessions, given the key of one half of each; returns how many. With
+    /// [`CloseCause::Expired`] those that are not expired stay.
+    pub fn retire(&self, cause: CloseCause, keys: &[FlowKey]) -> Result<u64> {
+        let ebpf = self.ebpf.borrow();
+        let program = ebpf.program(programs::RETIRE).ok_or_else(|| missing(programs::RETIRE))?;
+        let program: &Xdp = program.try_into()?;
+        let mut removed = 0;
+        for keys in keys.chunks(RetireRequest::MAX_KEYS) {
+            let request = retire_request(cause, keys);
+            let options = TestRunOptions { data_in: Some(&request), ..TestRunOptions::new() };
+            let result = program.test_run(options).context("cannot remove sessions")?;
+            removed += u64::from(result.return_value);
+        }
+        Ok(removed)
+    }
+}
+
+/// The data that the `retire` program reads: a head and the keys.
+fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Vec<u8> {
+    let head = RetireRequest { count: keys.len() as u32, cause: cause as u8, zero: [0; 11] };
+    [bytemuck::bytes_of(&head), bytemuck::cast_slice(keys)].concat()
+}
+
+fn streams(ebpf: &mut Ebpf, trace: bool) -> Result<Streams> {
+    let events = take(ebpf, maps::EVENTS)?.try_into().context("map EVENTS is no ring buffer")?;
+    let trace = if trace && ebpf.map(LOG_MAP).is_some() {
+        Some(aya_log::EbpfLogger::init(ebpf).context("cannot read the programs' log")?)
+    } else {
+        None
+    };
+    Ok(Streams { events, trace })
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+    <&'a mut P as TryFrom<&'a mut Program>>::Error: std::error::Error + Send + Sync + 'static,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().with_context(|| format!("program {name} has an unexpected type"))
+}
+
+fn missing(name: &str) -> anyhow::Error {
+    anyhow!("the kernel object has no program {name}")
+}
+
+/// The number that the programs compare their log level with; 0 logs nothing, and the verifier
+/// removes the logging code.
+fn trace_level(level: Option<TraceLevel>) -> u8 {
+    level.map_or(0, |level| match level {
+        TraceLevel::Error => aya_log::Level::Error as u8,
+        TraceLevel::Warn => aya_log::Level::Warn as u8,
+        TraceLevel::Info => aya_log::Level::Info as u8,
+        TraceLevel::Debug => aya_log::Level::Debug as u8,
+        TraceLevel::Trace => aya_log::Level::Trace as u8,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_request_fits_the_kernels_test_data() {
+        let keys = vec![FlowKey::default(); RetireRequest::MAX_KEYS];
+        let request = retire_request(CloseCause::Flushed, &keys);
+        assert_eq!(request.len(), 16 + 200 * 16);
+        // A page less the head-room of XDP (256) and the kernel's tail (320 on 64-bit).
+        assert!(request.len() <= 4096 - 256 - 320);
+        assert_eq!(request[..5], [200, 0, 0, 0, 2]);
+    }
+}

@@ -1,0 +1,254 @@
+//! Bringing about what [`crate::plan`] wants: writes the difference to the tables, attaches to
+//! interfaces that have appeared, lets go of those that have vanished.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use anyhow::Result;
+use masq_common::settings::Device;
+
+use crate::{
+    attach::{Attached, Attacher, Hook},
+    config::Config,
+    control::proto::{InterfaceInfo, Mode},
+    netlink::{Netlink, Snapshot, remove_clsact},
+    plan::{self, Interface, Plan, Present, Role},
+    plane::Plane,
+    prefixes::Prefixes,
+    status::{self, Status},
+    sweep,
+};
+
+/// The data plane as it is, and how to change it.
+pub struct Gateway {
+    config: Rc<Config>,
+    plane: Rc<Plane>,
+    attacher: Attacher,
+    netlink: Rc<Netlink>,
+    status: Rc<RefCell<Status>>,
+    /// Programs by interface index.
+    attached: BTreeMap<u32, Attached>,
+    /// The device table as written.
+    devices: BTreeMap<u32, Device>,
+    /// The prefix table as written.
+    prefixes: Prefixes,
+    /// Warnings that the user has seen.
+    warnings: Vec<String>,
+}
+
+impl Gateway {
+    /// A data plane that is loaded but not attached to anything.
+    pub fn new(
+        config: Rc<Config>,
+        plane: Rc<Plane>,
+        attacher: Attacher,
+        netlink: Rc<Netlink>,
+        status: Rc<RefCell<Status>>,
+    ) -> Self {
+        Self {
+            config,
+            plane,
+            attacher,
+            netlink,
+            status,
+            attached: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            prefixes: Prefixes::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Makes the data plane fit the machine. What cannot be done for one interface is an error
+    /// after everything else has been done; trying again later is safe.
+    pub async fn apply(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let plan = plan::plan(&self.config, snapshot);
+        self.warn(&plan.warnings);
+        let lost = self.note_addresses(&plan);
+        self.let_go(&plan).await;
+        self.write_prefixes(&plan.prefixes)?;
+        self.write_devices(&plan)?;
+        let failures = self.attach(&plan).await;
+        // Only now is it known who has native XDP.
+        self.write_devices(&plan)?;
+        self.publish(&plan);
+        if lost {
+            let addresses = self.status.borrow().addresses.clone();
+            sweep::drop_lost(&self.plane, &addresses).await?;
+        }
+        failures.map_or(Ok(()), Err)
+    }
+
+    /// Takes everything off. The tables go with the process.
+    pub async fn stop(&mut self) {
+        // Nobody redirects to a device whose driver is just being reset.
+        let caps_off = |device: &Device| Device {
+            caps: device.caps & !masq_common::settings::caps::XDP_TRANSMIT,
+            ..*device
+        };
+        for (index, device) in &self.devices {
+            let _ = self.plane.policy.borrow_mut().devices.set(*index, &caps_off(device));
+        }
+        for hook in Hook::ALL.into_iter().rev() {
+            self.attached.values_mut().for_each(|attached| attached.detach(hook));
+        }
+        for (index, attached) in std::mem::take(&mut self.attached) {
+            self.remove_qdisc(index, &attached).await;
+        }
+    }
+
+    /// Notes the addresses of the WANs; whether one of them has lost the one it had.
+    fn note_addresses(&self, plan: &Plan) -> bool {
+        let wans = plan.interfaces.iter().filter(|interface| interface.role != Role::Lan);
+        let address = |wan: &Interface| wan.present.as_ref().and_then(|present| present.address);
+        let now = wans.map(address).collect();
+        let before = std::mem::replace(&mut self.status.borrow_mut().addresses, now);
+        let now = &self.status.borrow().addresses;
+        before.iter().zip(now).any(|(before, now)| before.is_some() && before != now)
+    }
+
+    fn warn(&mut self, warnings: &[String]) {
+        for warning in warnings.iter().filter(|warning| !self.warnings.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        self.warnings = warnings.to_vec();
+    }
+
+    /// Lets go of interfaces that have vanished, or that the plan has no use for.
+    async fn let_go(&mut self, plan: &Plan) {
+        let wanted = |index: &u32| plan.interfaces.iter().any(|i| i.index() == Some(*index));
+        let gone: Vec<u32> = self.attached.keys().copied().filter(|i| !wanted(i)).collect();
+        for index in gone {
+            if let Some(mut attached) = self.attached.remove(&index) {
+                attached.detach_all();
+                self.remove_qdisc(index, &attached).await;
+            }
+        }
+    }
+
+    async fn remove_qdisc(&self, index: u32, attached: &Attached) {
+        if !attached.owns_clsact {
+            return;
+        }
+        match remove_clsact(self.netlink.handle(), index).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                index,
+                "the clsact qdisc stays: somebody else has put filters into it meanwhile"
+            ),
+            // The interface has vanished with its qdisc.
+            Err(error) => tracing::debug!(index, %error, "clsact qdisc not removed"),
+        }
+    }
+
+    /// New and changed prefixes first, so that none is missing in between.
+    fn write_prefixes(&mut self, wanted: &Prefixes) -> Result<()> {
+        let mut policy = self.plane.policy.borrow_mut();
+        for (net, flags) in wanted {
+            if self.prefixes.get(net) != Some(flags) {
+                policy.prefixes.set(*net, *flags)?;
+                self.prefixes.insert(*net, *flags);
+            }
+        }
+        let surplus: Vec<_> =
+            self.prefixes.keys().filter(|net| !wanted.contains_key(net)).copied().collect();
+        for net in surplus {
+            policy.prefixes.remove(net)?;
+            self.prefixes.remove(&net);
+        }
+        Ok(())
+    }
+
+    fn write_devices(&mut self, plan: &Plan) -> Result<()> {
+        let mut policy = self.plane.policy.borrow_mut();
+        let is_xdp = |index| self.attached.get(&index).is_some_and(Attached::is_xdp);
+        let wanted: BTreeMap<u32, Device> = plan
+            .interfaces
+            .iter()
+            .filter_map(|interface| {
+                let present = interface.present.as_ref()?;
+                Some((present.index, present.device(interface.role, is_xdp(present.index))))
+            })
+            .collect();
+        let surplus: Vec<_> =
+            self.devices.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
+        for index in surplus {
+            policy.devices.remove(index)?;
+            self.devices.remove(&index);
+        }
+        for (index, device) in wanted {
+            if self.devices.get(&index) != Some(&device) {
+                policy.devices.set(index, &device)?;
+                self.devices.insert(index, device);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches to what is new, hook by hook over all interfaces. The first failure is returned;
+    /// an interface that a TC program fails on gets nothing, the others get all.
+    async fn attach(&mut self, plan: &Plan) -> Option<anyhow::Error> {
+        let mut failure = None;
+        let mut new: Vec<(&Interface, &Present, Attached)> = Vec::new();
+        for interface in &plan.interfaces {
+            let Some(present) = &interface.present else { continue };
+            if self.attached.contains_key(&present.index) {
+                continue;
+            }
+            match self.attacher.prepare(interface) {
+                Ok(attached) => new.push((interface, present, attached)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        for hook in Hook::ALL {
+            let mut kept = Vec::with_capacity(new.len());
+            for (interface, present, mut attached) in new {
+                match self.attacher.attach(hook, interface, present, &mut attached) {
+                    Ok(()) => kept.push((interface, present, attached)),
+                    // Slower, but nothing leaves untranslated.
+                    Err(error) if hook == Hook::Fast => {
+                        attached.why = format!("{error:#}");
+                        failure = failure.or(Some(error));
+                        kept.push((interface, present, attached));
+                    }
+                    Err(error) => {
+                        attached.detach_all();
+                        self.remove_qdisc(present.index, &attached).await;
+                        failure = failure.or(Some(error));
+                    }
+                }
+            }
+            new = kept;
+        }
+        for (_, present, attached) in new {
+            self.attached.insert(present.index, attached);
+        }
+        failure
+    }
+
+    /// Tells the log and the control socket what has changed.
+    fn publish(&self, plan: &Plan) {
+        let now: Vec<_> = plan.interfaces.iter().map(|interface| self.info(interface)).collect();
+        let mut status = self.status.borrow_mut();
+        for line in status::changes(&status.interfaces, &now) {
+            tracing::info!("{line}");
+        }
+        status.interfaces = now;
+    }
+
+    fn info(&self, interface: &Interface) -> InterfaceInfo {
+        let attached = interface.index().and_then(|index| self.attached.get(&index));
+        InterfaceInfo {
+            name: interface.name.clone(),
+            role: interface.role.as_str().to_owned(),
+            index: interface.index(),
+            mode: attached.map(|attached| if attached.is_xdp() { Mode::Xdp } else { Mode::Tc }),
+            why: attached.map(|attached| attached.why.clone()).unwrap_or_default(),
+            address: interface.present.as_ref().and_then(|present| present.address),
+        }
+    }
+}
+
+impl Interface {
+    fn index(&self) -> Option<u32> {
+        self.present.as_ref().map(|present| present.index)
+    }
+}
