@@ -33,12 +33,12 @@ const FOREIGN_NAMES: [&str; 3] = ["RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_UNSTAB
 
 /// Compiles the binary `bin` of the eBPF package and puts the object at `out_dir/bin`.
 ///
-/// Intermediate results stay in a folder inside `out_dir`, so that a second call is quick. With
+/// Intermediate results stay in [`workshop`], so that a second call is quick. With
 /// [`OBJECTS_VARIABLE`] set nothing is compiled, and the object comes from there.
 pub fn build_object(bin: &str, out_dir: &Path) -> Result<PathBuf> {
     let built = match env::var_os(OBJECTS_VARIABLE) {
         Some(folder) => PathBuf::from(folder).join(bin),
-        None => compile(bin, &out_dir.join("ebpf-target"))?,
+        None => compile(bin, &workshop(out_dir))?,
     };
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     if !has_btf(&bytes)? {
@@ -50,6 +50,15 @@ pub fn build_object(bin: &str, out_dir: &Path) -> Result<PathBuf> {
     let wanted = out_dir.join(bin);
     fs::write(&wanted, bytes).with_context(|| format!("cannot write {}", wanted.display()))?;
     Ok(wanted)
+}
+
+/// Where the inner cargo works for a build that puts its results into `out_dir`: one folder in the
+/// target directory of the outer cargo, for every profile and every package that embeds an object.
+/// It is not that target directory itself, which the outer cargo has locked.
+pub fn workshop(out_dir: &Path) -> PathBuf {
+    // cargo marks the top of a target directory as a cache.
+    let target = out_dir.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.unwrap_or(out_dir).join("ebpf")
 }
 
 fn compile(bin: &str, target_dir: &Path) -> Result<PathBuf> {
@@ -160,7 +169,20 @@ fn run(mut command: Command, bin: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::has_btf;
+    use std::path::Path;
+
+    use super::{has_btf, workshop};
+
+    #[test]
+    fn every_build_in_a_target_directory_shares_a_workshop() {
+        // This program lies somewhere in a target directory.
+        let here = std::env::current_exe().expect("the path of this program");
+        let of_another = here.with_file_name("build").join("masq-user-1234/out");
+        let shared = workshop(&here);
+        assert_eq!(shared, workshop(&of_another));
+        assert!(here.starts_with(shared.parent().expect("a folder")) && shared.ends_with("ebpf"));
+        assert_eq!(workshop(Path::new("/nowhere")), Path::new("/nowhere/ebpf"));
+    }
 
     #[test]
     fn a_host_program_has_no_btf() {

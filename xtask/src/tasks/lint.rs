@@ -57,11 +57,12 @@ fn kernel() -> Result<Command> {
         format!("{} has no clippy: run `cargo xtask setup`", toolchain.compiler)
     })?;
     let mut command =
-        object::cargo(&toolchain, "check", &build::target_folder()?.join("ebpf-lint"));
+        object::cargo(&toolchain, "check", &object::workshop(&build::target_folder()?));
     // What `cargo clippy` does, without its search for a clippy of the running toolchain.
     command
         .arg("--bins")
         .env("RUSTC_WORKSPACE_WRAPPER", clippy)
+        .env("SYSROOT", &toolchain.compiler.sysroot)
         .env("CLIPPY_ARGS", "--deny=warnings__CLIPPY_HACKERY__");
     Ok(command)
 }
