@@ -94,6 +94,8 @@ reasons! {
     OwnTranslated = 7, Translated, "own_translated";
     /// Later fragment, translated like the first one of its datagram.
     Fragment = 8, Translated, "fragment";
+    /// From one LAN host to another through the external address of that one's mapping.
+    Hairpin = 9, Translated, "hairpin";
 
     /// Not IPv4: ARP, IPv6 and everything else is left alone.
     NotIpv4 = 32, Untouched, "not_ipv4";
@@ -156,6 +158,10 @@ reasons! {
     RewriteFailed = 78, Dropped, "rewrite_failed";
     /// ICMP reply from the inside to a request that was never translated.
     NoIcmpSession = 79, Dropped, "no_icmp_session";
+    /// From a LAN host to the mapping of another one that the filtering does not let it in to.
+    HairpinFiltered = 80, Dropped, "hairpin_filtered";
+    /// From a LAN host to another one's mapping, and too big or without a route there.
+    HairpinFailed = 81, Dropped, "hairpin_failed";
 
     /// A session was created.
     SessionOpened = 96, Event, "session_opened";

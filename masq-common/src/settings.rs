@@ -192,4 +192,8 @@ pub mod prefix {
     pub const INSIDE: u32 = 1 << 1;
     /// The router's own address on a LAN interface.
     pub const ROUTER: u32 = 1 << 2;
+    /// The external address of a WAN, whose index stands in the bits from [`WAN_SHIFT`] on.
+    pub const EXTERNAL: u32 = 1 << 3;
+    /// Where the index of the WAN begins.
+    pub const WAN_SHIFT: u32 = 8;
 }

@@ -11,7 +11,7 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
         bpf_fib_lookup as Query,
     },
-    helpers::bpf_fib_lookup,
+    helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
 };
 use masq_common::{
     reason::Reason,
@@ -22,8 +22,8 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{
     config,
-    packet::{Packet, fast::Fast},
-    verdict::Step,
+    packet::{Packet, fast::Fast, full::Full, skb::Skb},
+    verdict::{Outcome, Step},
 };
 
 /// Address family of IPv4.
@@ -77,6 +77,63 @@ pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step
 fn look_up(context: *mut c_void, query: &mut Query) -> u32 {
     // SAFETY: `query` is of the size given and outlives the call.
     unsafe { bpf_fib_lookup(context, query, size_of::<Query>() as i32, 0) as u32 }
+}
+
+/// The way of a hairpin packet, which the kernel resolves to the last step: it may have no
+/// neighbour entry yet, and cannot be left to the kernel to find one.
+///
+/// Without a field that has invalid values: rustc would put the discriminant of a `Result` there,
+/// and describe that in a way of BTF that the kernel refuses.
+pub struct Way {
+    ifindex: u32,
+    /// As in [`Device::caps`].
+    caps: u32,
+}
+
+/// Asks for the way of a packet that `half` will deliver to the inside.
+#[inline(never)]
+pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, half: &SessionHalf) -> Step<Way> {
+    let [ttl, protocol]: [u8; 2] = skb.load(LINK + 8).ok_or(Reason::HairpinFailed)?;
+    if ttl <= 1 {
+        return Err(Reason::HairpinFailed);
+    }
+    // SAFETY: all fields are integers.
+    let mut query: Query = unsafe { core::mem::zeroed() };
+    query.family = AF_INET;
+    query.l4_protocol = protocol;
+    query.sport = half.to.source_id.raw();
+    query.dport = half.to.destination_id.raw();
+    query.__bindgen_anon_1.tot_len =
+        u16::try_from(full.largest).map_err(|_| Reason::HairpinFailed)?;
+    query.__bindgen_anon_3.ipv4_src = half.to.source.raw();
+    query.__bindgen_anon_4.ipv4_dst = half.to.destination.raw();
+    query.ifindex = skb.device();
+    match look_up(skb.context(), &mut query) {
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {}
+        _ => return Err(Reason::HairpinFailed),
+    }
+    let device = config::device(query.ifindex).ok_or(Reason::HairpinFailed)?;
+    if device.role != role::LAN {
+        return Err(Reason::HairpinFailed);
+    }
+    Ok(Way { ifindex: query.ifindex, caps: device.caps })
+}
+
+impl Way {
+    /// Sends the packet on its way.
+    #[inline(always)]
+    pub fn send(&self) -> Outcome {
+        // SAFETY: the helpers take any interface index; without parameters the next hop is the
+        // one that the route has.
+        let code = unsafe {
+            if self.caps & caps::ETHERNET != 0 {
+                bpf_redirect_neigh(self.ifindex, core::ptr::null_mut(), 0, 0)
+            } else {
+                bpf_redirect(self.ifindex, 0)
+            }
+        };
+        Outcome::Redirected(Reason::Hairpin, code)
+    }
 }
 
 /// Length of the largest IP packet that this one will be on the wire. A packet that the kernel

@@ -222,7 +222,7 @@ unsafe extern "C" fn claim_next(step: u32, search: *mut Search<'_>) -> i64 {
     };
     search.port.id = Id::new(port);
     // The cheap question first.
-    if !search.port.is_free() || own_sockets::own(search.request, search.port.id) {
+    if !search.port.is_free() || own_sockets::own_port(search.request, search.port.id) {
         return 0;
     }
     match search.port.claim(search.request.owner()) {

@@ -155,7 +155,7 @@ pub fn share(request: &Request<'_>) -> Step<Held> {
         return Err(Reason::PortsExhausted);
     }
     let id = Id::new(pool(request).at(random()));
-    if own_sockets::own(request, id) {
+    if own_sockets::own_port(request, id) {
         return Err(Reason::PortsExhausted);
     }
     let port = Port { wan: request.wan, protocol: request.key.protocol, id };

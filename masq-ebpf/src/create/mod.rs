@@ -6,6 +6,7 @@
 //! the inside endpoint ([`mapping`]). If the port of that is taken towards this very remote
 //! endpoint, the session gets a port of its own; if none is free, it shares one.
 
+pub mod admission;
 pub mod mapping;
 pub mod own_sockets;
 pub mod pair;

@@ -39,7 +39,7 @@ pub enum Insertion {
 #[inline(never)]
 pub fn insert(request: &Request<'_>, held: Held) -> Insertion {
     // A mapping lives on while the router opens sockets of its own.
-    if own_sockets::own(request, held.port.id) {
+    if own_sockets::own_port(request, held.port.id) {
         return Insertion::Taken;
     }
     let Some(pair) = PAIR.get_ptr_mut(0) else { return Insertion::Full };

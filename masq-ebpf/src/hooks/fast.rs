@@ -28,6 +28,7 @@ fn decide<P: Packet>(packet: &P) -> Step<Outcome> {
     if half.flags & flags::OWN != 0 {
         return Err(Reason::Own);
     }
+    packet.is_for_us()?;
     let settings = config::settings()?;
     let now = clock::now(settings);
     if !tells || !found.is_fresh(settings, now) {

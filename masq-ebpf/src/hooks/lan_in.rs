@@ -1,10 +1,106 @@
-//! TC on LAN ingress: established flows. First packets, and all that is unusual, go on to the
-//! kernel and meet [`super::wan_out`] when they leave.
+//! TC on LAN ingress: established flows; then hairpinning (RFC 4787 REQ-9, RFC 5382 REQ-8): a
+//! packet from one LAN host to the external endpoint of another.
+//!
+//! First packets, and all that is unusual, go on to the kernel and meet [`super::wan_out`] when
+//! they leave. A hairpin packet never leaves: it goes through two translations here, out by the
+//! sender's session and in by the receiver's, and so the filtering holds for it as for a packet
+//! from outside. The kernel could not route it in between, since it would come from the router's
+//! own address.
 
-use crate::{hooks::fast, packet::skb::Skb, verdict::Outcome};
+use masq_common::{
+    be::Addr,
+    flow::{FlowKey, ICMP},
+    reason::Reason,
+    settings::{Device, prefix},
+};
+
+use crate::{
+    clock, config,
+    create::{admission::Arrival, own_sockets},
+    forward,
+    hooks::{fast, wan_in, wan_out},
+    packet::{
+        full::{self, Full, Kind},
+        skb::Skb,
+    },
+    ports::Port,
+    sessions,
+    verdict::{Outcome, Step},
+};
 
 /// Runs the hook.
 #[inline(always)]
 pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
+    let outcome = established(skb);
+    // The route to one of the router's own addresses is local: no way for the fast path.
+    let Outcome::Ends(Reason::NoSession | Reason::Unusual | Reason::Stale | Reason::NoRoute) =
+        outcome
+    else {
+        return outcome;
+    };
+    let Some((_, destination)) = full::addresses(skb) else { return outcome };
+    let flags = config::prefix(destination);
+    if flags & prefix::EXTERNAL == 0 {
+        return outcome;
+    }
+    match hairpin(skb, destination, (flags >> prefix::WAN_SHIFT) as u8) {
+        Err(Reason::NoSession) => outcome,
+        hairpin => hairpin.into(),
+    }
+}
+
+/// The fast path, as a function of its own: its stack is free again for hairpinning.
+#[inline(never)]
+fn established<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     fast::run(skb)
+}
+
+/// A packet to one of our external addresses; [`Reason::NoSession`] if it is for the router.
+#[inline(never)]
+fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<Outcome> {
+    let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
+    // A ping to the external address is for the router.
+    let plain = full.kind == Kind::Flow && full.key.protocol != ICMP && !full.first_fragment;
+    if !plain || !is_mapped(skb, full, wan) {
+        return Err(Reason::NoSession);
+    }
+    let device = Device { address: external, wan, ..Device::default() };
+    wan_out::ensure(skb, full, &device, 0)?;
+    let out = sessions::entry(&full.key).ok_or(Reason::MappingRetiring)?;
+    let arrival = out.to.key(full.key.protocol);
+    admit(skb, full, &arrival, wan)?;
+    deliver(skb, full, &arrival)
+}
+
+/// Whether the destination belongs to a mapping, and not to a service of the router.
+#[inline(always)]
+fn is_mapped<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> bool {
+    let tuple = &full.key.tuple;
+    let port = Port { wan, protocol: full.key.protocol, id: tuple.destination_id };
+    port.holder().is_some() && !own_sockets::own(skb.raw(), full.key.protocol, tuple)
+}
+
+/// Sees to it that the receiver has a session for what arrives at its mapping.
+#[inline(never)]
+fn admit<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey, wan: u8) -> Step<()> {
+    let settings = config::settings()?;
+    let now = clock::now(settings);
+    if wan_in::is_alive(arrival, settings, now) {
+        return Ok(());
+    }
+    full.opens().map_err(|_| Reason::HairpinFiltered)?;
+    let wanted = Arrival { key: *arrival, wan };
+    let holder = wanted.holder(settings).ok_or(Reason::HairpinFiltered)?;
+    wanted.admit(skb.raw(), holder, settings, now).map_err(|_| Reason::HairpinFiltered)
+}
+
+/// Both translations, and on its way.
+#[inline(never)]
+fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey) -> Step<Outcome> {
+    let back = sessions::entry(arrival).ok_or(Reason::MappingRetiring)?;
+    let way = forward::hairpin(skb, full, back)?;
+    super::apply(skb, full, &full.key)?;
+    super::apply(skb, full, arrival)?;
+    skb.age()?;
+    Ok(way.send())
 }

@@ -16,3 +16,25 @@ pub mod fast;
 pub mod lan_in;
 pub mod wan_in;
 pub mod wan_out;
+
+use masq_common::{flow::FlowKey, reason::Reason};
+
+use crate::{
+    clock, config, fragments,
+    packet::{full::Full, skb::Skb},
+    sessions,
+    verdict::Step,
+};
+
+/// The full path's rewrite: by the half of `key`, noting that the packet has passed. The TTL is
+/// left to the kernel.
+#[inline(never)]
+fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step<()> {
+    let found = sessions::find(key).ok_or(Reason::MappingRetiring)?;
+    let now = clock::now(config::settings()?);
+    found.touch(now, full.tcp_flags, full.packets, full.bytes);
+    if full.first_fragment {
+        fragments::remember(full, &found.half);
+    }
+    skb.rewrite(&found.half, full.transport)
+}

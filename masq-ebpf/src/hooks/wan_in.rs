@@ -4,26 +4,21 @@
 
 use masq_common::{
     be::Addr,
-    flow::{FlowKey, Tuple},
-    mapping::Owner,
+    flow::FlowKey,
     reason::Reason,
-    session::flags,
-    settings::{Device, Filtering, Settings, prefix, role},
+    settings::{Device, Settings, prefix, role},
     time::Tick,
 };
 
 use crate::{
-    clock, config,
-    create::{Held, Request, own_sockets, pair, permits},
-    fragments,
+    clock, config, create, fragments,
     hooks::fast,
     icmp_error,
     packet::{
         full::{self, Full, Kind},
         skb::Skb,
     },
-    ports::Port,
-    retire, sessions,
+    sessions,
     verdict::{Outcome, Step},
 };
 
@@ -59,19 +54,20 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
     if device.role != role::WAN {
         return Err(Reason::NoRole);
     }
-    // What is damaged, the kernel drops.
-    let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
-    if device.address.is_none() || full.key.tuple.destination != device.address {
-        return elsewhere(full);
+    let (source, destination) = full::addresses(skb).ok_or(Reason::NoSession)?;
+    if device.address.is_none() || destination != device.address {
+        return elsewhere(source, destination);
     }
+    // To the router itself: what is damaged, its own stack drops.
+    let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
     match full.kind {
         Kind::IcmpError => return icmp_error::inbound(skb, full),
         Kind::LaterFragment => return later_fragment(skb, full),
         Kind::Flow | Kind::IcmpReply => {}
-        Kind::IcmpOther | Kind::OtherProtocol => return unasked(full),
+        Kind::IcmpOther | Kind::OtherProtocol => return unasked(full.key.tuple.source),
     }
     ensure(skb, full, &device)?;
-    deliver(skb, full)?;
+    super::apply(skb, full, &full.key)?;
     Ok(Outcome::Ends(Reason::InboundSlow))
 }
 
@@ -80,44 +76,33 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
 fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<()> {
     let settings = config::settings()?;
     let now = clock::now(settings);
-    if is_alive(full, settings, now) {
+    if is_alive(&full.key, settings, now) {
         return Ok(());
     }
     admit(skb, full, device, settings, now)
 }
 
+/// Whether a packet has a session that is alive.
 #[inline(never)]
-fn is_alive(full: &Full, settings: &Settings, now: Tick) -> bool {
-    sessions::entry(&full.key).is_some_and(|half| sessions::is_alive(half, settings, now))
-}
-
-/// Translates a packet by its session.
-#[inline(never)]
-fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
-    let found = sessions::find(&full.key).ok_or(Reason::NoSession)?;
-    let now = clock::now(config::settings()?);
-    found.touch(now, full.tcp_flags, full.packets, full.bytes);
-    if full.first_fragment {
-        fragments::remember(full, &found.half);
-    }
-    skb.rewrite(&found.half, full.transport)
+pub fn is_alive(key: &FlowKey, settings: &Settings, now: Tick) -> bool {
+    sessions::entry(key).is_some_and(|half| sessions::is_alive(half, settings, now))
 }
 
 /// A packet to another address: to the inside it does not get this way.
 #[inline(always)]
-fn elsewhere(full: &Full) -> Step<Outcome> {
-    let flags = config::prefix(full.key.tuple.destination);
+fn elsewhere(source: Addr, destination: Addr) -> Step<Outcome> {
+    let flags = config::prefix(destination);
     if flags & prefix::INSIDE != 0 && flags & prefix::ROUTER == 0 {
         return Err(Reason::UnsolicitedToLan);
     }
-    unasked(full)
+    unasked(source)
 }
 
 /// A packet that nobody on the inside has asked for: the router's own, unless its source claims to
 /// be on the inside.
 #[inline(always)]
-fn unasked<T>(full: &Full) -> Step<T> {
-    if config::prefix(full.key.tuple.source) & prefix::INSIDE != 0 {
+fn unasked<T>(source: Addr) -> Step<T> {
+    if config::prefix(source) & prefix::INSIDE != 0 {
         return Err(Reason::SpoofedSource);
     }
     Err(Reason::NoSession)
@@ -131,8 +116,7 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Outco
     Ok(Outcome::Ends(Reason::Fragment))
 }
 
-/// Creates the session of a packet from outside, if a mapping holds its port and the filtering lets
-/// anybody in. The router's own services come first.
+/// Creates the session of a packet from outside, if the filtering lets it in.
 #[inline(always)]
 fn admit<const LINK: usize>(
     skb: &Skb<LINK>,
@@ -141,55 +125,13 @@ fn admit<const LINK: usize>(
     settings: &'static Settings,
     now: Tick,
 ) -> Step<()> {
-    let outside = full.key.tuple;
-    let port = Port { wan: device.wan, protocol: full.key.protocol, id: outside.destination_id };
-    let wanted = matches!(full.kind, Kind::Flow) && full.opens().is_ok();
-    if !wanted || !lets_in(settings, port, outside.source) {
-        return unasked(full);
+    if full.opens().is_err() {
+        return unasked(full.key.tuple.source);
     }
-    let Some(holder) = port.holder() else { return unasked(full) };
-    if config::prefix(outside.source) & prefix::INSIDE != 0 {
+    let wanted = create::admission::Arrival { key: full.key, wan: device.wan };
+    let Some(holder) = wanted.holder(settings) else { return unasked(full.key.tuple.source) };
+    if config::prefix(full.key.tuple.source) & prefix::INSIDE != 0 {
         return Err(Reason::SpoofedSource);
     }
-    let outside = (device.address, device.wan);
-    let key = inside_key(full, &holder.owner);
-    let request = Request::new(skb.raw(), settings, &key, outside, now, flags::FROM_OUTSIDE);
-    if own_sockets::own(&request, port.id) || !port.join(holder.generation) {
-        return Err(Reason::NoSession);
-    }
-    let held = Held { port, flags: 0 };
-    match pair::insert(&request, held) {
-        pair::Insertion::Done => Ok(()),
-        pair::Insertion::Adopted => {
-            retire::let_go(held);
-            Ok(())
-        }
-        pair::Insertion::RoomMade | pair::Insertion::Taken | pair::Insertion::Full => {
-            retire::let_go(held);
-            Err(Reason::NoSession)
-        }
-    }
-}
-
-/// The tuple of the packets that the inside endpoint will answer with.
-#[inline(always)]
-fn inside_key(full: &Full, owner: &Owner) -> FlowKey {
-    let outside = full.key.tuple;
-    Tuple {
-        source: owner.address,
-        destination: outside.source,
-        source_id: owner.id,
-        destination_id: outside.source_id,
-    }
-    .key(full.key.protocol)
-}
-
-/// Whether the filtering lets a packet from outside open a session with the mapping at `port`.
-#[inline(always)]
-fn lets_in(settings: &Settings, port: Port, remote: Addr) -> bool {
-    match permits::filtering(settings, port.protocol) {
-        Filtering::EndpointIndependent => true,
-        Filtering::AddressDependent => permits::allows(port, remote),
-        Filtering::AddressAndPortDependent => false,
-    }
+    wanted.admit(skb.raw(), holder, settings, now)
 }

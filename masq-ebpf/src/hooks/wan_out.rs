@@ -89,24 +89,17 @@ fn translate<const LINK: usize>(
     flags: u8,
 ) -> Step<()> {
     ensure(skb, full, device, flags)?;
-    apply(skb, full)
-}
-
-/// Rewrites a packet by its session.
-#[inline(never)]
-fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
-    let found = sessions::find(&full.key).ok_or(Reason::MappingRetiring)?;
-    let now = clock::now(config::settings()?);
-    found.touch(now, full.tcp_flags, full.packets, full.bytes);
-    if full.first_fragment {
-        fragments::remember(full, &found.half);
-    }
-    skb.rewrite(&found.half, full.transport)
+    super::apply(skb, full, &full.key)
 }
 
 /// Sees to it that there is a session that is alive, of this WAN and its current address.
 #[inline(never)]
-fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device, flags: u8) -> Step<()> {
+pub fn ensure<const LINK: usize>(
+    skb: &Skb<LINK>,
+    full: &Full,
+    device: &Device,
+    flags: u8,
+) -> Step<()> {
     let settings = config::settings()?;
     let now = clock::now(settings);
     match state(full, device, settings, now) {

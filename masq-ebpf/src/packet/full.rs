@@ -44,6 +44,8 @@ pub struct Full {
     pub identification: u16,
     /// Where the transport header begins, from the start of what the hook sees.
     pub transport: usize,
+    /// Length of the largest IP packet that this one will be on the wire.
+    pub largest: usize,
     /// Number of packets that this one will be on the wire.
     pub packets: u64,
     /// Their bytes from the IP header on.
@@ -121,6 +123,7 @@ fn read<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full) -> Step<()> {
         tcp_flags: 0,
         identification: u16::from_ne_bytes(ip.id),
         transport: LINK + header,
+        largest: length,
         packets: 1,
         bytes: length as u64,
     };
@@ -160,7 +163,9 @@ fn transport<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full, length: usize)
         full.tcp_flags = flags;
         headers = full.transport - LINK + header;
     }
-    if skb.gso_size() != 0 {
+    let segment = skb.gso_size() as usize;
+    if segment != 0 {
+        full.largest = headers + segment;
         // Every segment gets the headers again.
         let more = u64::from(skb.gso_segs().saturating_sub(1));
         full.packets += more;

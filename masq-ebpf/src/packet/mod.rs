@@ -44,8 +44,11 @@ pub trait Packet {
     /// Length in bytes from the link-layer header on, data that is not accessible included.
     fn length(&self) -> usize;
 
-    /// What keeps this packet from being looked at, if anything: tagged, for another station.
+    /// What keeps this packet from being looked at, if anything: not IPv4, tagged.
     fn obstacle(&self) -> Step<()>;
+
+    /// Whether it was sent to this station, and not merely seen by it.
+    fn is_for_us(&self) -> Step<()>;
 
     /// Size of the segments that a super-packet will be cut into, without headers, and their
     /// number; `None` for an ordinary packet.

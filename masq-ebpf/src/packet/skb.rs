@@ -187,6 +187,16 @@ impl<const LINK: usize> Skb<LINK> {
         self.rewrite_addresses(half.to.source, half.to.destination, half.addr_delta)
     }
 
+    /// Takes one off the TTL, which has to be greater than one.
+    #[inline(always)]
+    pub fn age(&self) -> Step<()> {
+        let old: [u8; 2] = self.load(LINK + 8).ok_or(Reason::RewriteFailed)?;
+        let new = [old[0].wrapping_sub(1), old[1]];
+        let delta = Delta::word(u16::from_ne_bytes(old), u16::from_ne_bytes(new));
+        self.fix_ip_checksum(LINK + 10, delta)?;
+        self.store(LINK + 8, new)
+    }
+
     /// Direct access to the first bytes, after a helper has made the pointers invalid.
     #[inline(always)]
     fn pointers(&self) -> (usize, usize) {
@@ -286,6 +296,11 @@ impl<const LINK: usize> Packet for Skb<LINK> {
         if self.vlan_present() != 0 {
             return Err(Reason::Tagged);
         }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn is_for_us(&self) -> Step<()> {
         if self.pkt_type() != PACKET_HOST {
             return Err(Reason::NotForUs);
         }

@@ -15,6 +15,7 @@ use masq_common::{
 use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
+    config,
     forward::Hop,
     packet::{
         ETHERNET, Packet,
@@ -145,6 +146,17 @@ impl Packet for Frame {
     #[inline(always)]
     fn obstacle(&self) -> Step<()> {
         Ok(())
+    }
+
+    #[inline(always)]
+    fn is_for_us(&self) -> Step<()> {
+        let eth: *const EthHdr = at(self.window(), 0).ok_or(Reason::Unusual)?;
+        let device = config::device(self.ifindex()).ok_or(Reason::NoRole)?;
+        let [a, b, c, d, e, f] = device.mac;
+        let mac = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
+        // SAFETY: `at` has checked that the whole header is accessible.
+        let destination: (u32, u16) = unsafe { (field(eth, 0), field(eth, 4)) };
+        if destination == mac { Ok(()) } else { Err(Reason::NotForUs) }
     }
 
     #[inline(always)]

@@ -25,7 +25,9 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use masq_common::{checksum::Delta, flow::UDP};
-use plan::{ETHERNET, Expectation, LENGTHS, LOOK_EVERY, Plan, SMALLEST, Tally, WORDS, word};
+use plan::{
+    ETHERNET, Expectation, LENGTHS, LOOK_EVERY, Plan, Position, SMALLEST, Tally, WORDS, word,
+};
 
 /// What to send; one element, written before a run.
 #[btf_map]
@@ -39,11 +41,21 @@ static SENT: PerCpuArray<Tally, 1> = PerCpuArray::new();
 /// What [`sink`] has counted.
 #[btf_map]
 static ARRIVED: PerCpuArray<Tally, 1> = PerCpuArray::new();
-/// The flow that comes next. One element: only one CPU generates at a time.
+/// Where the generator is. One element: only one CPU generates at a time.
 #[btf_map]
-static FLOW: Array<u32, 1> = Array::new();
+static POSITION: Array<Position, 1> = Array::new();
 
-/// EtherType of IPv4, version and header length, and "protocol UDP", as words on the wire.
+/// Positions of words in the headers: EtherType, version and header length with the type of
+/// service, total length, TTL with the protocol, checksum; length and checksum of UDP.
+const ETHER_TYPE: usize = 6;
+const VERSION: usize = 7;
+const LENGTH: usize = 8;
+const TTL: usize = 11;
+const IP_CHECKSUM: usize = 12;
+const UDP_LENGTH: usize = 19;
+const UDP_CHECKSUM: usize = 20;
+
+/// EtherType of IPv4 as on the wire; version 4 and a header of five words.
 const IPV4: u16 = 0x0800_u16.to_be();
 const NO_OPTIONS: u8 = 0x45;
 
@@ -86,7 +98,7 @@ fn send_next(ctx: &XdpContext) -> Option<u32> {
     let sent = SENT.get_ptr_mut(0)?;
     // SAFETY: an element of this CPU, and only one test run is under way at a time.
     let sent = unsafe { &mut *sent };
-    let length = *plan.lengths.get((sent.packets % LENGTHS as u64) as usize)?;
+    let (flow, length) = next(plan)?;
     let (start, end) = window(ctx);
     let shorten = (ETHERNET + usize::from(length)) as i32 - (end as i32 - start as i32);
     // SAFETY: the context is valid; the window is read again below.
@@ -94,22 +106,24 @@ fn send_next(ctx: &XdpContext) -> Option<u32> {
         return None;
     }
     let frame: &mut [u16; WORDS] = words(window(ctx), 0)?;
-    write_headers(frame, plan, next_flow(plan)?, length);
+    write_headers(frame, plan, flow, length);
     sent.packets += 1;
     sent.bytes += ETHERNET as u64 + u64::from(length);
     Some(XDP_TX)
 }
 
-/// The number of the next flow.
+/// The flow and the length of the next packet.
 #[inline(always)]
-fn next_flow(plan: &Plan) -> Option<u32> {
-    let next = FLOW.get_ptr_mut(0)?;
+fn next(plan: &Plan) -> Option<(u32, u16)> {
+    let position = POSITION.get_ptr_mut(0)?;
     // SAFETY: only one CPU generates at a time.
-    let next = unsafe { &mut *next };
-    let flow = *next;
+    let position = unsafe { &mut *position };
+    let flow = position.flow;
     let after = flow + plan.stride;
-    *next = if after >= plan.flows { after - plan.flows } else { after };
-    Some(flow)
+    position.flow = if after >= plan.flows { after - plan.flows } else { after };
+    let length = position.length as usize;
+    position.length = if length + 1 < LENGTHS { length as u32 + 1 } else { 0 };
+    Some((flow, *plan.lengths.get(length)?))
 }
 
 #[inline(always)]
@@ -128,13 +142,13 @@ fn write_headers(frame: &mut [u16; WORDS], plan: &Plan, flow: u32, length: u16) 
         (frame[word::ADDRESSES + 2], frame[word::ADDRESSES + 3]) = (high, low);
         frame[word::PORTS + 1] = port;
     }
-    frame[word::LENGTH] = ip_length;
-    frame[word::UDP_LENGTH] = udp_length;
+    frame[LENGTH] = ip_length;
+    frame[UDP_LENGTH] = udp_length;
     let address_sum = u32::from(high) + u32::from(low);
-    frame[word::IP_CHECKSUM] = checksum(plan.ip_sum + address_sum + u32::from(ip_length));
+    frame[IP_CHECKSUM] = checksum(plan.ip_sum + address_sum + u32::from(ip_length));
     // The length counts twice: in the header and in the pseudo-header.
     let udp_sum = plan.udp_sum + address_sum + u32::from(port) + 2 * u32::from(udp_length);
-    frame[word::UDP_CHECKSUM] = match checksum(udp_sum) {
+    frame[UDP_CHECKSUM] = match checksum(udp_sum) {
         0 => 0xffff,
         sum => sum,
     };
@@ -151,9 +165,9 @@ fn sink(ctx: XdpContext) -> u32 {
 fn count(ctx: &XdpContext) -> Option<u32> {
     let window = window(ctx);
     let frame: &mut [u16; WORDS] = words(window, 0)?;
-    let [_, protocol] = frame[11].to_ne_bytes();
-    let [version, _] = frame[7].to_ne_bytes();
-    if frame[6] != IPV4 || version != NO_OPTIONS || protocol != UDP {
+    let [_, protocol] = frame[TTL].to_ne_bytes();
+    let [version, _] = frame[VERSION].to_ne_bytes();
+    if frame[ETHER_TYPE] != IPV4 || version != NO_OPTIONS || protocol != UDP {
         return None;
     }
     let arrived = ARRIVED.get_ptr_mut(0)?;
@@ -165,7 +179,7 @@ fn count(ctx: &XdpContext) -> Option<u32> {
     }
     arrived.packets += 1;
     arrived.bytes += (window.1 - window.0) as u64;
-    let look = arrived.packets % LOOK_EVERY == 0 && frame[word::LENGTH] == SMALLEST.to_be();
+    let look = arrived.packets % LOOK_EVERY == 0 && frame[LENGTH] == SMALLEST.to_be();
     if look && !is_intact(window)? {
         arrived.damaged += 1;
     }
@@ -208,9 +222,9 @@ fn forward(ctx: XdpContext) -> u32 {
 #[inline(always)]
 fn route(ctx: &XdpContext) -> Option<u32> {
     let frame: &mut [u16; WORDS] = words(window(ctx), 0)?;
-    let [version, tos] = frame[7].to_ne_bytes();
-    let [ttl, protocol] = frame[11].to_ne_bytes();
-    if frame[6] != IPV4 || version != NO_OPTIONS || ttl <= 1 {
+    let [version, tos] = frame[VERSION].to_ne_bytes();
+    let [ttl, protocol] = frame[TTL].to_ne_bytes();
+    if frame[ETHER_TYPE] != IPV4 || version != NO_OPTIONS || ttl <= 1 {
         return None;
     }
     let address = |at: usize| u32::from(frame[at + 1]) << 16 | u32::from(frame[at]);
@@ -218,7 +232,7 @@ fn route(ctx: &XdpContext) -> Option<u32> {
     let mut query: Query = unsafe { core::mem::zeroed() };
     query.family = 2;
     query.l4_protocol = protocol;
-    query.__bindgen_anon_1.tot_len = u16::from_be(frame[word::LENGTH]);
+    query.__bindgen_anon_1.tot_len = u16::from_be(frame[LENGTH]);
     query.__bindgen_anon_2.tos = tos;
     query.__bindgen_anon_3.ipv4_src = address(word::ADDRESSES);
     query.__bindgen_anon_4.ipv4_dst = address(word::ADDRESSES + 2);
@@ -231,8 +245,8 @@ fn route(ctx: &XdpContext) -> Option<u32> {
         return None;
     }
     let counted_down = u16::from_ne_bytes([ttl - 1, protocol]);
-    frame[word::IP_CHECKSUM] = Delta::word(frame[11], counted_down).apply(frame[word::IP_CHECKSUM]);
-    frame[11] = counted_down;
+    frame[IP_CHECKSUM] = Delta::word(frame[TTL], counted_down).apply(frame[IP_CHECKSUM]);
+    frame[TTL] = counted_down;
     for (at, mac) in [(0, query.dmac), (3, query.smac)] {
         for (n, pair) in [[mac[0], mac[1]], [mac[2], mac[3]], [mac[4], mac[5]]].iter().enumerate() {
             frame[at + n] = u16::from_ne_bytes(*pair);

@@ -12,20 +12,12 @@ pub const LENGTHS: usize = 12;
 /// Total length of the IP packet in an Ethernet frame of 64 bytes (4 of them the checksum).
 pub const SMALLEST: u16 = 46;
 
-/// Positions of the words that differ from frame to frame.
+/// Positions of words in the headers that both sides fill in.
 pub mod word {
-    /// Total length of the IP packet.
-    pub const LENGTH: usize = 8;
-    /// Checksum of the IP header.
-    pub const IP_CHECKSUM: usize = 12;
     /// Source address, two words; the destination address follows.
     pub const ADDRESSES: usize = 13;
     /// Source port; the destination port follows.
     pub const PORTS: usize = 17;
-    /// Length of the UDP datagram.
-    pub const UDP_LENGTH: usize = 19;
-    /// Checksum of UDP.
-    pub const UDP_CHECKSUM: usize = 20;
 }
 
 /// What the generator sends.
@@ -57,6 +49,16 @@ pub struct Plan {
     /// Total lengths of the IP packets, in turn; no greater than that of the frame that the test
     /// run is given.
     pub lengths: [u16; LENGTHS],
+}
+
+/// Where the generator is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Position {
+    /// The flow that comes next.
+    pub flow: u32,
+    /// The length that comes next: an index.
+    pub length: u32,
 }
 
 /// What the sink counts: UDP between these endpoints, as on the wire. 0 stands for any.
