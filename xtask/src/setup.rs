@@ -137,7 +137,7 @@ impl Missing {
         "\nor, where Debian's packages do not exist:\n  \
          rustup component add rust-src clippy --toolchain nightly\n  \
          cargo install bpf-linker\n\
-         and the programs from your distribution (iproute2, nftables, ethtool, tcpdump)"
+         and the programs from your distribution (iproute2, nftables, ethtool)"
     }
 }
 
@@ -149,7 +149,8 @@ fn report(scope: Scope) {
     }
     match &found {
         Some(toolchain) => console::good(&toolchain.to_string()),
-        None => console::bad("none that works"),
+        None if toolchain::has_linker() => console::bad("none that works"),
+        None => console::bad("none that works, and no bpf-linker"),
     }
     if scope != Scope::Build
         && let Some(toolchain) = found

@@ -15,7 +15,7 @@ pub struct Program {
     pub why: &'static str,
 }
 
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 4] = [
     Program {
         name: "ip",
         package: "iproute2",
@@ -35,11 +35,6 @@ const PROGRAMS: [Program; 5] = [
         name: "ethtool",
         package: "ethtool",
         why: "switches offloads of veth devices for native XDP",
-    },
-    Program {
-        name: "tcpdump",
-        package: "tcpdump",
-        why: "shows what really left the WAN interface when a test fails",
     },
 ];
 
