@@ -79,7 +79,7 @@ async fn start(config: Rc<Config>) -> Result<()> {
             return Err(error.into());
         }
     };
-    let services = spawn_services(&subject, server, streams);
+    let mut services = spawn_services(&subject, server, streams);
     let mut follower = Follower { gateway, netlink, changes, said: None };
     follower.say(&subject.status);
     tokio::select! {
@@ -90,7 +90,8 @@ async fn start(config: Rc<Config>) -> Result<()> {
     // While packets are still forwarded, WAN egress has to be there to translate them.
     drop(forwarding);
     follower.gateway.stop().await;
-    drop(services);
+    // The socket goes before the claim on its name.
+    services.shutdown().await;
     drop(claims);
     Ok(())
 }

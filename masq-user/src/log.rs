@@ -5,26 +5,53 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use tracing::Level;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::cli::LogFormat;
 
+/// Our own crates; what the kernel programs log arrives under the name of theirs.
+const OURS: &str = "masq";
+
 /// Sets the log up; once in a process.
 pub fn init(format: LogFormat, verbose: u8, kernel_trace: bool) {
-    // What the kernel programs log arrives through the `log` crate with its own levels.
-    let level = match (verbose, kernel_trace) {
-        (_, true) => Level::TRACE,
-        (0 | 1, false) => Level::INFO,
-        (_, false) => Level::DEBUG,
-    };
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(stderr)
-        .with_target(false)
-        .with_ansi(colours);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+    let layer = fmt::layer().with_writer(stderr).with_target(false).with_ansi(colours);
+    let layer = match format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(verbose, kernel_trace))).init();
+}
+
+/// Libraries repeat at length what our own errors say; only those who look inside want that too.
+fn filter(verbose: u8, kernel_trace: bool) -> Targets {
+    let (ours, others) = match (verbose, kernel_trace) {
+        (_, true) => (LevelFilter::TRACE, LevelFilter::WARN),
+        (0 | 1, false) => (LevelFilter::INFO, LevelFilter::OFF),
+        (_, false) => (LevelFilter::DEBUG, LevelFilter::WARN),
+    };
+    Targets::new().with_default(others).with_target(OURS, ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn libraries_are_heard_only_by_those_who_look_inside() {
+        let quiet = filter(1, false);
+        assert!(quiet.would_enable("masq_user::status", &Level::INFO));
+        assert!(!quiet.would_enable("masq_user::sweep", &Level::DEBUG));
+        assert!(!quiet.would_enable("aya::bpf", &Level::WARN));
+        assert!(filter(2, false).would_enable("aya::bpf", &Level::WARN));
+        assert!(filter(0, true).would_enable("masq_ebpf::create", &Level::TRACE));
     }
 }

@@ -118,10 +118,18 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
         let indexes = chosen.filter_map(|interface| Some(interface.present.as_ref()?.index));
         indexes.flat_map(|index| snapshot.addresses_of(index)).copied().collect()
     };
+    let external: Vec<_> = interfaces
+        .iter()
+        .filter_map(|interface| match (interface.role, &interface.present) {
+            (Role::Wan(wan), Some(present)) => Some((present.address?, wan)),
+            _ => None,
+        })
+        .collect();
     let (prefixes, warnings) = prefixes::prefixes(
         &config.sources,
         &addresses(|role| role == Role::Lan),
         &addresses(|role| role != Role::Lan),
+        &external,
     );
     Plan { interfaces, prefixes, warnings }
 }

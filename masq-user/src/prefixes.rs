@@ -3,18 +3,24 @@
 //! The table answers with the longest match only, so every entry has to repeat what holds for the
 //! shorter ones that cover it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use masq_common::settings::prefix::{INSIDE, ROUTER, SOURCE};
+use masq_common::settings::prefix::{EXTERNAL, INSIDE, ROUTER, SOURCE, WAN_SHIFT};
 
 use crate::netlink::Address;
 
 /// Prefixes and their flags of [`masq_common::settings::prefix`].
 pub type Prefixes = BTreeMap<Ipv4Net, u32>;
 
-/// The content of the table, and sentences about what could not be done as asked.
-pub fn prefixes(sources: &[Ipv4Net], lan: &[Address], wan: &[Address]) -> (Prefixes, Vec<String>) {
+/// The content of the table, and sentences about what could not be done as asked. `external` are
+/// the addresses that the WANs translate to, each with the index of its WAN.
+pub fn prefixes(
+    sources: &[Ipv4Net],
+    lan: &[Address],
+    wan: &[Address],
+    external: &[(Ipv4Addr, u8)],
+) -> (Prefixes, Vec<String>) {
     let mut warnings = Vec::new();
     let mut statements: Vec<(Ipv4Net, u32)> = sources.iter().map(|&net| (net, SOURCE)).collect();
     for address in lan {
@@ -34,6 +40,9 @@ pub fn prefixes(sources: &[Ipv4Net], lan: &[Address], wan: &[Address]) -> (Prefi
     // One address on both sides: it must be reachable from the WAN.
     for address in wan {
         statements.retain(|(net, flags)| *flags != INSIDE || !net.contains(&address.local));
+    }
+    for &(address, wan) in external {
+        statements.push((address.into(), EXTERNAL | u32::from(wan) << WAN_SHIFT));
     }
     (merge(&statements), warnings)
 }
@@ -55,8 +64,6 @@ fn merge(statements: &[(Ipv4Net, u32)]) -> Prefixes {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -79,7 +86,7 @@ mod tests {
     fn without_source_everything_is_translated_and_the_lan_is_inside() {
         let lan = [address("192.168.1.1/24")];
         let wan = [address("203.0.113.5/24")];
-        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan);
+        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert!(warnings.is_empty());
         assert_eq!(lookup(&prefixes, [192, 168, 1, 9].into()), SOURCE | INSIDE);
         assert_eq!(lookup(&prefixes, [192, 168, 1, 1].into()), SOURCE | INSIDE | ROUTER);
@@ -87,9 +94,19 @@ mod tests {
     }
 
     #[test]
+    fn the_external_address_is_known_with_its_wan() {
+        let wan = [address("203.0.113.5/24")];
+        let external = [([203, 0, 113, 5].into(), 1)];
+        let (prefixes, _) = prefixes(&[Ipv4Net::default()], &[], &wan, &external);
+        let flags = SOURCE | EXTERNAL | 1 << WAN_SHIFT;
+        assert_eq!(lookup(&prefixes, [203, 0, 113, 5].into()), flags);
+        assert_eq!(lookup(&prefixes, [203, 0, 113, 6].into()), SOURCE);
+    }
+
+    #[test]
     fn a_source_inside_the_lan_keeps_the_flags_of_the_lan() {
         let lan = [address("10.0.0.1/8")];
-        let (prefixes, _) = prefixes(&[net("10.1.0.0/16")], &lan, &[]);
+        let (prefixes, _) = prefixes(&[net("10.1.0.0/16")], &lan, &[], &[]);
         assert_eq!(lookup(&prefixes, [10, 1, 2, 3].into()), SOURCE | INSIDE);
         assert_eq!(lookup(&prefixes, [10, 2, 2, 3].into()), INSIDE);
         assert_eq!(lookup(&prefixes, [11, 0, 0, 1].into()), 0);
@@ -99,7 +116,7 @@ mod tests {
     fn a_lan_that_covers_the_wan_address_is_not_inside() {
         let lan = [address("10.0.0.1/8"), address("192.168.1.1/24")];
         let wan = [address("10.9.0.2/24")];
-        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan);
+        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert_eq!(warnings.len(), 1);
         assert_eq!(lookup(&prefixes, [10, 9, 0, 2].into()), SOURCE);
         assert_eq!(lookup(&prefixes, [10, 0, 0, 1].into()), SOURCE | ROUTER);
@@ -110,7 +127,7 @@ mod tests {
     fn the_same_prefix_on_both_sides_is_not_inside() {
         let lan = [address("192.168.1.1/24")];
         let wan = [address("192.168.1.77/24")];
-        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan);
+        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert_eq!(warnings.len(), 1);
         assert_eq!(lookup(&prefixes, [192, 168, 1, 9].into()), SOURCE);
     }
@@ -119,7 +136,7 @@ mod tests {
     fn a_lan_that_is_part_of_the_wans_prefix_is_inside() {
         let lan = [address("192.168.1.129/25")];
         let wan = [address("192.168.1.5/24")];
-        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan);
+        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert!(warnings.is_empty());
         assert_eq!(lookup(&prefixes, [192, 168, 1, 200].into()) & INSIDE, INSIDE);
         assert_eq!(lookup(&prefixes, [192, 168, 1, 5].into()) & INSIDE, 0);
@@ -129,7 +146,7 @@ mod tests {
     fn an_address_that_is_on_both_sides_is_not_inside() {
         let lan = [Address { network: net("192.168.7.2/32"), ..address("203.0.113.5/32") }];
         let wan = [address("203.0.113.5/24")];
-        let (prefixes, _) = prefixes(&[Ipv4Net::default()], &lan, &wan);
+        let (prefixes, _) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert_eq!(lookup(&prefixes, [203, 0, 113, 5].into()), SOURCE | ROUTER);
         assert_eq!(lookup(&prefixes, [192, 168, 7, 2].into()), SOURCE | INSIDE);
     }
