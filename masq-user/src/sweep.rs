@@ -80,7 +80,7 @@ pub async fn drop_lost(plane: &Plane, addresses: &[Option<Ipv4Addr>]) -> Result<
     }
     work.finish()?;
     if work.removed > 0 {
-        tracing::info!("{} sessions of a lost address removed", work.removed);
+        tracing::info!(sessions = work.removed, "removed the sessions of a lost address");
     }
     Ok(work.removed)
 }
