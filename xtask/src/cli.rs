@@ -48,13 +48,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Build a network of namespaces, run masq in it and show it at work
+    /// Build a network of namespaces, run masq in it and show it at work; --help lists its options
+    #[command(disable_help_flag = true)]
     Demo {
         /// Options of the demonstration
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Build and run the gateway in the foreground; every argument is one of `masq run`
+    /// Build and run the gateway in the foreground; every argument, --help too, is one of `masq run`
     #[command(disable_help_flag = true)]
     Run {
         /// Options of `masq run`, such as --lan eth1 --wan ppp0
@@ -85,7 +86,8 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
-    /// Measure packets and throughput beside plain forwarding and nftables
+    /// Measure packets and throughput beside plain forwarding and nftables; --help lists its options
+    #[command(disable_help_flag = true)]
     Bench {
         /// Options of the measurement
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

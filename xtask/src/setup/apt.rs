@@ -46,6 +46,9 @@ pub fn install(packages: &[&str]) -> Result<()> {
             );
         }
     }
+    if packages.contains(&"llvm-22-dev") {
+        console::say("LLVM and the compiler are about 200 MB to download, 1.1 GB installed");
+    }
     let mut command = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
     command.args(packages);
     let log = workspace::log("apt-install");

@@ -15,16 +15,11 @@ pub struct Program {
     pub why: &'static str,
 }
 
-const PROGRAMS: [Program; 4] = [
+const PROGRAMS: [Program; 3] = [
     Program {
         name: "ip",
         package: "iproute2",
         why: "the demo and the tests build networks out of namespaces",
-    },
-    Program {
-        name: "tc",
-        package: "iproute2",
-        why: "the tests look at what is left on an interface",
     },
     Program {
         name: "nft",

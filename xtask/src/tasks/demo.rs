@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::build::{self, MASQ};
 use crate::{
@@ -20,6 +20,7 @@ pub fn demo(arguments: Vec<OsString>) -> Result<()> {
 
 /// Builds `masq` and a program of the `tests` crate beside it, and becomes that program.
 pub fn become_tool(name: &str, arguments: Vec<OsString>) -> Result<()> {
+    ensure!(setup::is_root(), "{name} makes namespaces and loads programs: run this task as root");
     setup::setup(Scope::Everything, setup::Intent::Install)?;
     let programs = build::release(&[("masq-user", MASQ), ("masq-tests", name)])?;
     let mut command = Command::new(&programs[1]);
