@@ -138,6 +138,16 @@ impl Namespace {
         );
     }
 
+    /// The index of an interface.
+    ///
+    /// # Panics
+    /// If there is no such interface.
+    #[track_caller]
+    pub fn interface_index(&self, interface: &str) -> u32 {
+        self.run(|| nix::net::if_::if_nametoindex(interface))
+            .unwrap_or_else(|e| panic!("the interface {interface} in {}: {e}", self.name))
+    }
+
     /// The value of a sysctl below `net`, for example `net.ipv4.ip_forward`; `None` if there is
     /// no such one.
     pub fn sysctl(&self, key: &str) -> Option<String> {

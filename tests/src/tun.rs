@@ -66,7 +66,12 @@ impl Drop for TunLine {
     }
 }
 
-fn open(namespace: &Namespace, name: &str) -> File {
+/// A new TUN device in a namespace, down and without addresses. It vanishes when the file is
+/// closed. Reading and writing packets does not block.
+///
+/// # Panics
+/// If the kernel has no TUN devices, or the name is taken.
+pub fn open(namespace: &Namespace, name: &str) -> File {
     assert!(name.len() < libc::IFNAMSIZ, "the interface name {name} is too long");
     namespace.run(|| {
         // SAFETY: all-zero bytes are a valid `ifreq`.

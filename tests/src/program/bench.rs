@@ -1,0 +1,193 @@
+//! Programs for devices with an Ethernet header, run through BPF_PROG_TEST_RUN.
+//!
+//! The programs ask the kernel for routes, neighbours and sockets, so they run in a namespace that
+//! has what the router of the [lab](crate::lab) has: `lan0` and `wan0`, the same addresses,
+//! permanent neighbours, a default route. Nothing is attached but what veth needs to know its
+//! receive queue to XDP.
+
+use std::{
+    net::Ipv4Addr,
+    ops::{Deref, DerefMut},
+};
+
+use aya::{
+    TestRunOptions,
+    programs::{Program, TestRun as _, XdpMode},
+};
+use masq_common::abi::programs;
+
+use super::{Hook, Output, Tables, Verdict};
+use crate::{
+    lab::{
+        HOST_A, HOST_B, ISP, MAC_HOST_A, MAC_HOST_B, MAC_ISP, MAC_ROUTER_LAN, MAC_ROUTER_WAN,
+        ROUTER_LAN, ROUTER_WAN, veth,
+    },
+    netns::Namespace,
+    packet::frame,
+};
+
+/// A router inside of the LAN, which forwards for networks behind it.
+pub const INNER_ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+const MAC_INNER_ROUTER: &str = "02:00:00:00:0a:02";
+
+/// Words of `struct __sk_buff` that are set here, by their position.
+mod skb {
+    pub const INGRESS_IFINDEX: usize = 9;
+    pub const IFINDEX: usize = 10;
+    pub const GSO_SEGS: usize = 41;
+    pub const GSO_SIZE: usize = 44;
+    /// Words up to the last one that is set.
+    pub const LENGTH: usize = 45;
+}
+
+/// The loaded programs, their [`Tables`], and the namespace that they run in.
+#[derive(Debug)]
+pub struct Bench {
+    tables: Tables,
+    namespace: Namespace,
+    _peer: Namespace,
+    lan: u32,
+    wan: u32,
+}
+
+impl Bench {
+    /// Builds the namespace and loads the maps; programs are loaded when they are first run.
+    ///
+    /// # Panics
+    /// If this process is not root, or the kernel refuses a map.
+    pub fn new() -> Self {
+        let (namespace, peer) = (Namespace::new("router"), Namespace::new("peer"));
+        let [lan, wan] = build_network(&namespace, &peer);
+        let tables = Tables::load(lan, wan, true);
+        let mut bench = Self { tables, namespace, _peer: peer, lan, wan };
+        bench.attach_xdp();
+        bench
+    }
+
+    /// The namespace, for routes and sockets that a test needs besides.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Runs a packet through a hook, in an Ethernet frame as it would be seen there.
+    pub fn run(&mut self, hook: Hook, packet: &[u8]) -> Output {
+        let [destination, source] = hook.link_addresses();
+        self.run_frame(hook, &frame(destination, source, packet))
+    }
+
+    /// Runs a frame through a hook.
+    pub fn run_frame(&mut self, hook: Hook, frame: &[u8]) -> Output {
+        self.run_super(hook, frame, 0, 0)
+    }
+
+    /// Runs a super-packet of segmentation offload through a hook of TC, which a device would cut
+    /// into `segments` segments of `size` bytes.
+    pub fn run_super(&mut self, hook: Hook, frame: &[u8], size: u32, segments: u32) -> Output {
+        let mut context = self.context(hook, frame);
+        if size != 0 {
+            context[skb::GSO_SIZE] = size;
+            context[skb::GSO_SEGS] = segments;
+        }
+        let mut frame_out = vec![0; frame.len() + 256];
+        let before = self.counters();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut frame_out),
+            ctx_in: Some(bytemuck::cast_slice(&context)),
+            ..TestRunOptions::new()
+        };
+        let program: &Program = self.tables.program(hook.program());
+        // Routes and sockets are looked up in the namespace of whoever runs the program.
+        let result = self.namespace.run(|| match program {
+            Program::Xdp(program) => program.test_run(options),
+            Program::SchedClassifier(program) => program.test_run(options),
+            _ => unreachable!("masq has programs of two kinds"),
+        });
+        let result =
+            result.unwrap_or_else(|e| panic!("run {hook:?} on {} bytes: {e:?}", frame.len()));
+        frame_out.truncate(result.data_size_out as usize);
+        let verdict = Verdict::of(hook, result.return_value);
+        Output { verdict, frame: frame_out, counted: self.counted_since(&before) }
+    }
+
+    /// `struct xdp_md`, or the beginning of `struct __sk_buff`.
+    fn context(&self, hook: Hook, frame: &[u8]) -> Vec<u32> {
+        let device = if matches!(hook, Hook::LanXdp | Hook::LanIn) { self.lan } else { self.wan };
+        if hook.is_xdp() {
+            // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+            return vec![0, frame.len() as u32, 0, device, 0, 0];
+        }
+        let mut context = vec![0; skb::LENGTH];
+        context[skb::IFINDEX] = device;
+        context[skb::INGRESS_IFINDEX] = match hook {
+            Hook::WanOutOwn => 0,
+            Hook::WanOut => self.lan,
+            _ => device,
+        };
+        context
+    }
+
+    /// An XDP program on a veth makes it register its receive queue, which BPF_PROG_TEST_RUN wants
+    /// for the interface that a packet comes in by.
+    fn attach_xdp(&mut self) {
+        let Program::Xdp(program) = self.tables.program(programs::FAST_XDP) else {
+            panic!("fast_xdp is an XDP program")
+        };
+        self.namespace.run(|| {
+            for interface in ["lan0", "wan0"] {
+                let attached = program.attach(interface, XdpMode::Driver);
+                attached.unwrap_or_else(|e| panic!("attach XDP to {interface}: {e:?}"));
+            }
+        });
+    }
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for Bench {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+impl DerefMut for Bench {
+    fn deref_mut(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+}
+
+impl Verdict {
+    fn of(hook: Hook, number: u32) -> Self {
+        // XDP_DROP, XDP_PASS, XDP_REDIRECT; TCX_DROP, TCX_NEXT, TCX_REDIRECT.
+        let numbers = if hook.is_xdp() { [1, 2, 4] } else { [2, u32::MAX, 7] };
+        match numbers.iter().position(|n| *n == number) {
+            Some(0) => Self::Drop,
+            Some(1) => Self::Pass,
+            Some(_) => Self::Redirect,
+            None => Self::Strange(number),
+        }
+    }
+}
+
+fn build_network(namespace: &Namespace, peer: &Namespace) -> [u32; 2] {
+    veth(namespace, "lan0", peer, "lan1");
+    veth(namespace, "wan0", peer, "wan1");
+    peer.ip("link set lan1 up\nlink set wan1 up");
+    namespace.ip(&format!(
+        "link set lan0 address {MAC_ROUTER_LAN}\nlink set wan0 address {MAC_ROUTER_WAN}\n\
+         addr add {ROUTER_LAN}/24 dev lan0\naddr add {ROUTER_WAN}/24 dev wan0\n\
+         link set lan0 up\nlink set wan0 up\nroute add default via {ISP}\n\
+         neigh add {HOST_A} lladdr {MAC_HOST_A} dev lan0 nud permanent\n\
+         neigh add {HOST_B} lladdr {MAC_HOST_B} dev lan0 nud permanent\n\
+         neigh add {INNER_ROUTER} lladdr {MAC_INNER_ROUTER} dev lan0 nud permanent\n\
+         neigh add {ISP} lladdr {MAC_ISP} dev wan0 nud permanent"
+    ));
+    namespace.set_sysctl("net.ipv4.ip_forward", "1");
+    ["lan0", "wan0"].map(|name| namespace.interface_index(name))
+}

@@ -1,0 +1,253 @@
+//! The loaded kernel object and its maps, filled by hand as the daemon would.
+
+use std::{collections::BTreeMap, env, fs, net::Ipv4Addr};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
+    programs::{Program, ProgramError},
+};
+use masq_common::{
+    abi::maps,
+    be::{Addr, Id},
+    flow::{FlowKey, ICMP, TCP, Tuple},
+    mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, slot_index},
+    reason::Reason,
+    session::{SessionHalf, SessionPair},
+    settings::{Device, Settings, caps, prefix, role},
+    tcp,
+    time::Tick,
+};
+
+use crate::{
+    lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
+    packet::Endpoint,
+    program::mac,
+};
+
+/// Entries of the session and mapping tables: two for each session.
+pub const TABLE_SIZE: u32 = 1024;
+
+/// Programs and maps, loaded into the kernel.
+#[derive(Debug)]
+pub struct Tables {
+    ebpf: Ebpf,
+    wan: u32,
+    caps: u32,
+}
+
+impl Tables {
+    /// Loads the maps, and tells the programs what the daemon would: the devices with these
+    /// indices, the prefixes of the [lab](crate::lab), the default settings. Packets from
+    /// everywhere are translated. Programs are loaded when they are used: the verifier takes
+    /// seconds for the large ones.
+    ///
+    /// # Panics
+    /// If the kernel refuses a map.
+    pub fn load(lan: u32, wan: u32, ethernet: bool) -> Self {
+        let ebpf = EbpfLoader::new()
+            .map_max_entries(maps::SESSIONS, TABLE_SIZE)
+            .map_max_entries(maps::MAPPINGS, TABLE_SIZE)
+            .load(&object())
+            .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
+        let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };
+        let mut tables = Self { ebpf, wan, caps };
+        tables.set_settings(&Settings::DEFAULT);
+        tables.set_wan_address(ROUTER_WAN.into());
+        tables.set_device(lan, Addr::NONE, MAC_ROUTER_LAN, role::LAN);
+        tables.set_prefix([0; 4].into(), 0, prefix::SOURCE);
+        tables.set_prefix([192, 168, 1, 0].into(), 24, prefix::SOURCE | prefix::INSIDE);
+        tables.set_prefix(ROUTER_LAN, 32, prefix::SOURCE | prefix::INSIDE | prefix::ROUTER);
+        tables
+    }
+
+    /// A program, loaded.
+    ///
+    /// # Panics
+    /// If there is none of this name, or the kernel refuses it.
+    pub fn program(&mut self, name: &str) -> &mut Program {
+        let program = self.ebpf.program_mut(name);
+        let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
+        let loaded = match program {
+            Program::Xdp(program) if program.fd().is_err() => program.load(),
+            Program::SchedClassifier(program) if program.fd().is_err() => program.load(),
+            _ => Ok(()),
+        };
+        match loaded {
+            Ok(()) => program,
+            Err(ProgramError::LoadError { io_error, verifier_log }) => {
+                let log = verifier_log.to_string();
+                let last = log.lines().rev().take(12).collect::<Vec<_>>();
+                let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+                panic!("the kernel refused the program {name}: {io_error}; it says:\n{last}")
+            }
+            Err(error) => panic!("cannot load the program {name}: {error}"),
+        }
+    }
+
+    /// Changes the settings.
+    pub fn set_settings(&mut self, settings: &Settings) {
+        let mut map: Array<_, Settings> = typed(self.map_mut(maps::SETTINGS));
+        map.set(0, settings, 0).expect("write the settings");
+    }
+
+    /// Gives the WAN another address, or [`Addr::NONE`].
+    pub fn set_wan_address(&mut self, address: Addr) {
+        self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
+    }
+
+    fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
+        let mac = if self.caps & caps::ETHERNET != 0 { mac(mac_address) } else { [0; 6] };
+        let device = Device { address, mac, role, wan: 0, caps: self.caps };
+        let mut devices: HashMap<_, u32, Device> = typed(self.map_mut(maps::DEVICES));
+        devices.insert(index, device, 0).expect("write the device table");
+    }
+
+    /// Says what is true of the addresses in a prefix.
+    pub fn set_prefix(&mut self, address: Ipv4Addr, length: u32, flags: u32) {
+        let mut map: LpmTrie<_, u32, u32> = typed(self.map_mut(maps::PREFIXES));
+        let key = Key::new(length, Addr::from(address).raw());
+        map.insert(&key, flags, 0).expect("write the prefix table");
+    }
+
+    /// Installs a session with its mapping, alive at this moment; a TCP connection is established.
+    pub fn install(&mut self, protocol: u8, inside: Endpoint, external: u16, remote: Endpoint) {
+        self.install_pair(pair(protocol, inside, external, remote));
+    }
+
+    /// Installs a session, and makes its external port held by its inside endpoint.
+    pub fn install_pair(&mut self, pair: SessionPair) {
+        let half = pair.outbound;
+        let owner = Owner { address: half.from.source, id: half.from.source_id };
+        let generation = self.hold_port(&half, owner);
+        let key = MappingKey {
+            address: owner.address,
+            id: owner.id,
+            protocol: half.protocol,
+            wan: half.wan,
+        };
+        let mapping = Mapping { generation, external: half.to.source_id, zero: 0 };
+        let mut mappings: HashMap<_, MappingKey, Mapping> = typed(self.map_mut(maps::MAPPINGS));
+        mappings.insert(key, mapping, 0).expect("write a mapping");
+        let mut sessions: HashMap<_, FlowKey, SessionHalf> = typed(self.map_mut(maps::SESSIONS));
+        for half in [pair.outbound, pair.inbound] {
+            sessions.insert(half.key(), half, 0).expect("write a session");
+        }
+    }
+
+    /// Makes the external port of a session held by its inside endpoint once more.
+    fn hold_port(&mut self, half: &SessionHalf, owner: Owner) -> u32 {
+        let slot = slot_index(half.wan, half.protocol, half.to.source_id);
+        let slot = slot.expect("a protocol that is translated");
+        let mut ports: Array<_, PortSlot> = typed(self.map_mut(maps::PORTS));
+        let state = SlotState(ports.get(&slot, 0).expect("read a port slot").state);
+        let state = match state.is_free() {
+            true => state.claimed(),
+            false => state.joined(state.generation()).expect("room for one more session"),
+        };
+        let value = PortSlot { state: state.0, owner: owner.pack() };
+        ports.set(slot, value, 0).expect("write a port slot");
+        state.generation()
+    }
+
+    /// The half that translates packets of `key`.
+    pub fn session(&self, key: &FlowKey) -> Option<SessionHalf> {
+        self.sessions().into_iter().find(|half| half.key() == *key)
+    }
+
+    /// All halves.
+    pub fn sessions(&self) -> Vec<SessionHalf> {
+        let map = self.ebpf.map(maps::SESSIONS).expect("the session table");
+        let map: HashMap<&MapData, FlowKey, SessionHalf> = map.try_into().expect("a hash map");
+        map.iter().map(|entry| entry.expect("read the session table").1).collect()
+    }
+
+    /// The mappings: inside endpoint and external port.
+    pub fn mappings(&self) -> Vec<(MappingKey, u16)> {
+        let map = self.ebpf.map(maps::MAPPINGS).expect("the mapping table");
+        let map: HashMap<&MapData, MappingKey, Mapping> = map.try_into().expect("a hash map");
+        let entries = map.iter().map(|entry| entry.expect("read the mapping table"));
+        entries.map(|(key, mapping)| (key, mapping.external.get())).collect()
+    }
+
+    /// How many sessions hold an external port.
+    pub fn holders(&self, protocol: u8, external: u16) -> u32 {
+        let map = self.ebpf.map(maps::PORTS).expect("the port table");
+        let map: Array<&MapData, PortSlot> = map.try_into().expect("an array");
+        let slot = slot_index(0, protocol, Id::new(external)).expect("a translated protocol");
+        SlotState(map.get(&slot, 0).expect("read a port slot").state).sessions()
+    }
+
+    /// Removes all halves, but not their mappings.
+    pub fn forget_sessions(&mut self) {
+        let keys: Vec<_> = self.sessions().iter().map(SessionHalf::key).collect();
+        let mut sessions: HashMap<_, FlowKey, SessionHalf> = typed(self.map_mut(maps::SESSIONS));
+        for key in keys {
+            sessions.remove(&key).expect("remove a session");
+        }
+    }
+
+    /// What the programs have counted so far, in the order of [`Reason::ALL`].
+    pub fn counters(&self) -> Vec<u64> {
+        let map = self.ebpf.map(maps::COUNTERS).expect("the counters");
+        let map: PerCpuArray<_, u64> = map.try_into().expect("a per-CPU array");
+        let read = |reason: &Reason| {
+            let values = map.get(&u32::from(*reason as u8), 0).expect("read a counter");
+            values.iter().sum()
+        };
+        Reason::ALL.iter().map(read).collect()
+    }
+
+    /// What was counted since [`Tables::counters`] returned `before`: names and numbers.
+    pub fn counted_since(&self, before: &[u64]) -> BTreeMap<&'static str, u64> {
+        let after = self.counters();
+        let changes = Reason::ALL.iter().zip(before.iter().zip(&after));
+        let changes = changes.map(|(reason, (before, after))| (reason.label(), after - before));
+        changes.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn map_mut(&mut self, name: &str) -> &mut Map {
+        self.ebpf.map_mut(name).unwrap_or_else(|| panic!("the object has no map {name}"))
+    }
+}
+
+/// The session that [`Tables::install`] installs, to be changed before.
+pub fn pair(protocol: u8, inside: Endpoint, external: u16, remote: Endpoint) -> SessionPair {
+    // The remote end of an ICMP query has no identifier.
+    let remote_id = if protocol == ICMP { 0 } else { remote.1 };
+    let key = Tuple {
+        source: inside.0.into(),
+        destination: remote.0.into(),
+        source_id: Id::new(inside.1),
+        destination_id: Id::new(remote_id),
+    }
+    .key(protocol);
+    let address = Addr::from(ROUTER_WAN);
+    let mut pair = SessionPair::masquerade(key, address, Id::new(external), 0, 0, now());
+    if protocol == TCP {
+        pair.outbound.tcp_seen = tcp::SYN | tcp::ACK;
+        pair.inbound.tcp_seen = tcp::SYN | tcp::ACK;
+    }
+    pair
+}
+
+/// The current tick of the data plane's clock.
+pub fn now() -> Tick {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
+    let time = time.expect("read the clock");
+    Tick::from_nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
+}
+
+/// The kernel object: the file in `MASQ_OBJECT`, or the one that masq contains.
+fn object() -> Vec<u8> {
+    let path = env::var_os("MASQ_OBJECT").expect("the variable MASQ_OBJECT");
+    fs::read(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
+}
+
+fn typed<'a, T>(map: &'a mut Map) -> T
+where
+    T: TryFrom<&'a mut Map>,
+    T::Error: std::fmt::Debug,
+{
+    T::try_from(map).expect("a map of the type that masq-common says")
+}
