@@ -4,7 +4,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+            net::UnixDatagram,
+        },
+    },
     path::{Path, PathBuf},
 };
 
@@ -18,6 +24,9 @@ use crate::{
 /// Sockets and locks of all instances.
 pub const RUN_DIR: &str = "/run/masq";
 
+/// Socket option, Linux 5.14.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
 /// A network namespace, by the number that names it under `/proc/PID/ns`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Netns(pub u64);
@@ -26,6 +35,29 @@ impl Netns {
     /// The one that this process is in.
     pub fn own() -> Result<Self> {
         Self::of("self")
+    }
+
+    /// The number that this process's network namespace has alone, in the whole life of the kernel:
+    /// the one under `/proc` is given to another after its end.
+    pub fn cookie() -> Result<u64> {
+        let socket = UnixDatagram::unbound().context("cannot open a socket")?;
+        let mut cookie = 0_u64;
+        let mut length = size_of::<u64>() as libc::socklen_t;
+        // SAFETY: the descriptor is open, and the two pointers are valid for what they point to.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                SO_NETNS_COOKIE,
+                (&raw mut cookie).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 {
+            Ok(cookie)
+        } else {
+            Err(io::Error::last_os_error()).context("cannot tell the network namespace")
+        }
     }
 
     /// Whether it is the one of the machine (or container), that of process 1.

@@ -99,7 +99,7 @@ async fn start(config: Rc<Config>) -> Result<()> {
 /// Attaches to all interfaces, and only then lets packets pass.
 async fn attach(gateway: &mut Gateway, snapshot: &Snapshot) -> AnyResult<Option<Forwarding>> {
     gateway.apply(snapshot).await?;
-    let forwarding = Forwarding::enable()?;
+    let forwarding = Forwarding::enable(Netns::cookie()?)?;
     if forwarding.is_some() {
         tracing::info!("net.ipv4.ip_forward was 0 and is 1 while masq runs");
     }

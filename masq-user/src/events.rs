@@ -19,8 +19,9 @@ use tokio::{
 
 use crate::{config::Config, control::proto::protocol_name, plane::Plane};
 
-/// Records that are read before the other services get their turn.
-const BURST: usize = 256;
+/// How long records are read before the other services get their turn. Longer than the sweeper
+/// works at once: it makes records faster than they can be logged.
+const SLICE: Duration = Duration::from_millis(20);
 
 /// Pause between two warnings about the same thing.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
@@ -39,14 +40,17 @@ pub async fn run(
     loop {
         let mut guard = ring.readable_mut().await?;
         let buffer = guard.get_inner_mut();
-        let mut read = 0;
-        while read < BURST
-            && let Some(record) = buffer.next()
-        {
-            reporter.report(Event::from_bytes(&record));
-            read += 1;
-        }
-        if read < BURST {
+        let began = Instant::now();
+        let empty = loop {
+            if began.elapsed() > SLICE {
+                break false;
+            }
+            match buffer.next() {
+                Some(record) => reporter.report(Event::from_bytes(&record)),
+                None => break true,
+            }
+        };
+        if empty {
             guard.clear_ready();
             reporter.report_lost();
         }
@@ -81,11 +85,11 @@ impl Reporter {
     fn opened(&self, event: &Event) {
         let ends = Ends::of(event);
         tracing::info!(
-            protocol = protocol_name(event.protocol),
+            protocol = %protocol_name(event.protocol),
             inside = %ends.inside,
             external = %ends.external,
             remote = %ends.remote,
-            wan = self.wan(event),
+            wan = %self.wan(event),
             "session opened"
         );
     }
@@ -93,17 +97,17 @@ impl Reporter {
     fn closed(&self, event: &Event) {
         let ends = Ends::of(event);
         tracing::info!(
-            protocol = protocol_name(event.protocol),
+            protocol = %protocol_name(event.protocol),
             inside = %ends.inside,
             external = %ends.external,
             remote = %ends.remote,
-            wan = self.wan(event),
+            wan = %self.wan(event),
             packets_out = event.packets_out,
             bytes_out = event.bytes_out,
             packets_in = event.packets_in,
             bytes_in = event.bytes_in,
             duration_ms = event.age_ms,
-            cause = CloseCause::from_number(event.cause).as_str(),
+            cause = %CloseCause::from_number(event.cause).as_str(),
             "session closed"
         );
     }
@@ -125,9 +129,9 @@ impl Reporter {
         self.warned.insert(reason as u8, (now, count));
         let ends = Ends::of(event);
         tracing::warn!(
-            reason = reason.label(),
+            reason = %reason.label(),
             dropped,
-            protocol = protocol_name(event.protocol),
+            protocol = %protocol_name(event.protocol),
             inside = %ends.inside,
             remote = %ends.remote,
             "packets dropped: {}{}",

@@ -21,7 +21,12 @@ const OURS: &str = "masq";
 /// Sets the log up; once in a process.
 pub fn init(format: LogFormat, verbose: u8, kernel_trace: bool) {
     let colours = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let layer = fmt::layer().with_writer(stderr).with_target(false).with_ansi(colours);
+    let layer = fmt::layer()
+        .with_writer(stderr)
+        .with_target(false)
+        .with_ansi(colours)
+        // It would print them to standard error and panic, when that is what has gone.
+        .log_internal_errors(false);
     let layer = match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),

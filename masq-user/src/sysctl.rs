@@ -3,56 +3,84 @@
 //! Writing `net.ipv4.ip_forward` changes other values too: the kernel sets forwarding of every
 //! interface and of the default, and whether redirects are accepted. They are noted before and
 //! put back after.
+//!
+//! The note is a file in the run directory, shared by all instances of a network namespace: the
+//! last one that stops puts the values back, and so does one that follows on a killed one. Each
+//! holds a shared lock on it, so that whoever gets the exclusive one is the last.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
 
+use crate::claims::RUN_DIR;
+
 /// Where the values of this network namespace are.
 const IPV4: &str = "/proc/sys/net/ipv4";
 
-/// Forwarding that was turned on here; turned off when dropped.
+/// Values that the kernel changes along with the switch, by path.
+type Along = BTreeMap<PathBuf, String>;
+
+/// Forwarding that was turned on by masq; turned off when the last of these is dropped.
 #[derive(Debug)]
 pub struct Forwarding {
-    root: PathBuf,
-    /// Values that the kernel changes along with the switch, by path.
-    along: BTreeMap<PathBuf, String>,
+    switch: PathBuf,
+    note: PathBuf,
+    file: File,
+    along: Along,
 }
 
 impl Forwarding {
-    /// Turns forwarding on; `None` if it was on.
-    pub fn enable() -> Result<Option<Self>> {
-        Self::enable_in(Path::new(IPV4))
+    /// Turns forwarding on, in the network namespace with this cookie; `None` if it was on, other
+    /// than by masq.
+    pub fn enable(cookie: u64) -> Result<Option<Self>> {
+        let note = Path::new(RUN_DIR).join(format!("forwarding-{cookie}"));
+        Self::enable_in(Path::new(IPV4), note)
     }
 
-    fn enable_in(root: &Path) -> Result<Option<Self>> {
+    fn enable_in(root: &Path, note: PathBuf) -> Result<Option<Self>> {
         let switch = root.join("ip_forward");
-        let now = fs::read_to_string(&switch)
-            .with_context(|| format!("cannot read {}", switch.display()))?;
-        if now.trim() != "0" {
-            return Ok(None);
+        let was_on = fs::read_to_string(&switch)
+            .with_context(|| format!("cannot read {}", switch.display()))?
+            .trim()
+            != "0";
+        let noted = match join(&note)? {
+            Some(noted) => noted,
+            None if was_on => return Ok(None),
+            None => {
+                let along =
+                    values_along(root).context("cannot read the forwarding of the interfaces")?;
+                create(&note, along)?
+            }
+        };
+        let (file, along) = noted;
+        let forwarding = Self { switch, note, file, along };
+        if !was_on {
+            fs::write(&forwarding.switch, "1").with_context(|| {
+                format!(
+                    "cannot turn forwarding on; see that {} is writable, or run `sysctl -w \
+                     net.ipv4.ip_forward=1` before masq",
+                    forwarding.switch.display()
+                )
+            })?;
         }
-        let along = values_along(root).context("cannot read the forwarding of the interfaces")?;
-        fs::write(&switch, "1").with_context(|| {
-            format!(
-                "cannot turn forwarding on; see that {} is writable, or run `sysctl -w \
-                 net.ipv4.ip_forward=1` before masq",
-                switch.display()
-            )
-        })?;
-        Ok(Some(Self { root: root.to_owned(), along }))
+        Ok(Some(forwarding))
     }
 }
 
 impl Drop for Forwarding {
     fn drop(&mut self) {
-        if let Err(error) = fs::write(self.root.join("ip_forward"), "0") {
-            tracing::warn!(%error, "cannot turn forwarding off again");
+        // Another instance needs it still.
+        if self.file.try_lock().is_err() {
             return;
+        }
+        if let Err(error) = fs::write(&self.switch, "0") {
+            tracing::warn!(%error, "cannot turn forwarding off again");
         }
         for (path, value) in &self.along {
             // What has not changed is not written, and interfaces may have vanished.
@@ -60,10 +88,62 @@ impl Drop for Forwarding {
                 let _ = fs::write(path, value);
             }
         }
+        let _ = fs::remove_file(&self.note);
     }
 }
 
-fn values_along(root: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
+/// Takes part in what another instance has noted, if there is a note.
+fn join(path: &Path) -> Result<Option<(File, Along)>> {
+    loop {
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("cannot open {}", path.display()))?,
+        };
+        file.lock_shared().with_context(|| format!("cannot lock {}", path.display()))?;
+        // The last instance may have stopped and removed it between opening and locking.
+        let ours = file.metadata()?.ino();
+        if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            let along = serde_json::from_str(&text)
+                .with_context(|| format!("{} is damaged; remove it", path.display()))?;
+            return Ok(Some((file, along)));
+        }
+    }
+}
+
+/// Writes the note; if another instance was quicker, takes part in its note.
+fn create(path: &Path, along: Along) -> Result<(File, Along)> {
+    // Complete and locked before others can see it.
+    let draft = path.with_extension(std::process::id().to_string());
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)
+        .with_context(|| format!("cannot write {}", draft.display()))?;
+    file.write_all(serde_json::to_string(&along)?.as_bytes())
+        .with_context(|| format!("cannot write {}", draft.display()))?;
+    file.lock_shared()?;
+    let noted = loop {
+        match fs::hard_link(&draft, path) {
+            Ok(()) => break Ok((file, along)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match join(path) {
+                Ok(None) => {}
+                Ok(Some(noted)) => break Ok(noted),
+                Err(error) => break Err(error),
+            },
+            Err(error) => {
+                break Err(error).with_context(|| format!("cannot write {}", path.display()));
+            }
+        }
+    };
+    let _ = fs::remove_file(draft);
+    noted
+}
+
+fn values_along(root: &Path) -> io::Result<Along> {
     let mut values = BTreeMap::new();
     let mut note = |path: PathBuf| {
         if let Ok(value) = fs::read_to_string(&path) {
@@ -85,38 +165,79 @@ fn values_along(root: &Path) -> io::Result<BTreeMap<PathBuf, String>> {
 mod tests {
     use super::*;
 
-    fn tree(name: &str, forward: &str) -> PathBuf {
-        let root = std::env::temp_dir().join(format!("masq-sysctl-{name}-{}", std::process::id()));
-        for (dir, value) in [("all", forward), ("eth0", "1"), ("eth1", "0")] {
-            fs::create_dir_all(root.join("conf").join(dir)).unwrap();
-            fs::write(root.join("conf").join(dir).join("forwarding"), value).unwrap();
+    /// A directory like `/proc/sys/net/ipv4`, removed when dropped.
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str, forward: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("masq-{name}-{}", std::process::id()));
+            for (dir, value) in [("all", forward), ("eth0", "1"), ("eth1", "0")] {
+                fs::create_dir_all(root.join("conf").join(dir)).unwrap();
+                fs::write(root.join("conf").join(dir).join("forwarding"), value).unwrap();
+            }
+            fs::write(root.join("conf/all/accept_redirects"), "0").unwrap();
+            fs::write(root.join("ip_forward"), forward).unwrap();
+            Self(root)
         }
-        fs::write(root.join("conf/all/accept_redirects"), "0").unwrap();
-        fs::write(root.join("ip_forward"), forward).unwrap();
-        root
+
+        fn enable(&self) -> Option<Forwarding> {
+            Forwarding::enable_in(&self.0, self.0.join("note")).unwrap()
+        }
+
+        fn read(&self, path: &str) -> String {
+            fs::read_to_string(self.0.join(path)).unwrap()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
     fn forwarding_that_was_off_is_off_again_and_takes_nothing_along() {
-        let root = tree("off", "0\n");
-        let guard = Forwarding::enable_in(&root).unwrap().expect("it was off");
-        assert_eq!(fs::read_to_string(root.join("ip_forward")).unwrap(), "1");
+        let tree = Tree::new("off", "0\n");
+        let guard = tree.enable().expect("it was off");
+        assert_eq!(tree.read("ip_forward"), "1");
         // What the kernel does when it is turned off.
-        fs::write(root.join("conf/eth0/forwarding"), "0").unwrap();
-        fs::write(root.join("conf/all/accept_redirects"), "1").unwrap();
+        fs::write(tree.0.join("conf/eth0/forwarding"), "0").unwrap();
+        fs::write(tree.0.join("conf/all/accept_redirects"), "1").unwrap();
         drop(guard);
-        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
-        assert_eq!(read("ip_forward"), "0");
-        assert_eq!(read("conf/eth0/forwarding"), "1");
-        assert_eq!(read("conf/eth1/forwarding"), "0");
-        assert_eq!(read("conf/all/accept_redirects"), "0");
-        fs::remove_dir_all(root).unwrap();
+        assert_eq!(tree.read("ip_forward"), "0");
+        assert_eq!(tree.read("conf/eth0/forwarding"), "1");
+        assert_eq!(tree.read("conf/eth1/forwarding"), "0");
+        assert_eq!(tree.read("conf/all/accept_redirects"), "0");
+        assert!(!tree.0.join("note").exists());
     }
 
     #[test]
     fn forwarding_that_was_on_is_left_alone() {
-        let root = tree("on", "1\n");
-        assert!(Forwarding::enable_in(&root).unwrap().is_none());
-        fs::remove_dir_all(root).unwrap();
+        let tree = Tree::new("on", "1\n");
+        assert!(tree.enable().is_none());
+        assert!(!tree.0.join("note").exists());
+    }
+
+    #[test]
+    fn the_last_of_two_instances_turns_it_off() {
+        let tree = Tree::new("two", "0\n");
+        let (first, second) = (tree.enable().unwrap(), tree.enable().expect("masq turned it on"));
+        drop(first);
+        assert_eq!(tree.read("ip_forward"), "1");
+        drop(second);
+        assert_eq!(tree.read("ip_forward"), "0");
+    }
+
+    #[test]
+    fn an_instance_that_follows_on_a_killed_one_cleans_up_for_both() {
+        let tree = Tree::new("killed", "0\n");
+        let killed = tree.enable().unwrap();
+        fs::write(tree.0.join("conf/eth1/forwarding"), "1").unwrap();
+        // A killed process loses its locks and runs nothing more.
+        killed.file.unlock().unwrap();
+        std::mem::forget(killed);
+        drop(tree.enable().expect("masq turned it on"));
+        assert_eq!(tree.read("ip_forward"), "0");
+        assert_eq!(tree.read("conf/eth1/forwarding"), "0");
     }
 }
