@@ -143,6 +143,21 @@ impl Attacher {
         Self { plane, kind }
     }
 
+    /// Loads the programs that an interface needs or may need: one that is not there yet may turn
+    /// out to be of either kind, and nothing must leave through it while the verifier works.
+    pub fn load(&self, interface: &Interface) -> Result<()> {
+        let kinds = match &interface.present {
+            Some(present) => vec![present.ethernet],
+            None => vec![true, false],
+        };
+        for hook in Hook::ALL.into_iter().filter(|hook| hook.belongs_to(interface.role)) {
+            for &ethernet in kinds.iter().filter(|_| hook != Hook::Fast) {
+                self.plane.load_classifier(hook.program(ethernet))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Prepares an interface; nothing is attached to it yet.
     pub fn prepare(&self, interface: &Interface) -> Result<Attached> {
         let owns_clsact = self.kind == TcKind::Clsact && add_clsact(&interface.name)?;

@@ -98,6 +98,7 @@ async fn start(config: Rc<Config>) -> Result<()> {
 
 /// Attaches to all interfaces, and only then lets packets pass.
 async fn attach(gateway: &mut Gateway, snapshot: &Snapshot) -> AnyResult<Option<Forwarding>> {
+    gateway.load(snapshot)?;
     gateway.apply(snapshot).await?;
     let forwarding = Forwarding::enable(Netns::cookie()?)?;
     if forwarding.is_some() {

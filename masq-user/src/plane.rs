@@ -24,16 +24,6 @@ use crate::{
 /// The kernel programs, as built by this crate's build script.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/masq-ebpf"));
 
-/// Programs for TC.
-const CLASSIFIERS: [&str; 6] = [
-    programs::LAN_IN_ETHER,
-    programs::LAN_IN_RAW,
-    programs::WAN_IN_ETHER,
-    programs::WAN_IN_RAW,
-    programs::WAN_OUT_ETHER,
-    programs::WAN_OUT_RAW,
-];
-
 /// Programs for XDP.
 const XDP_PROGRAMS: [&str; 2] = [programs::FAST_XDP, programs::RETIRE];
 
@@ -62,7 +52,7 @@ pub struct Streams {
 }
 
 impl Plane {
-    /// Loads programs and maps, and tells the programs their settings. Nothing is attached.
+    /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached.
     pub fn load(config: &Config) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
         let mut loader = EbpfLoader::new();
@@ -76,10 +66,6 @@ impl Plane {
             loader.map_max_entries(LOG_MAP, 4096);
         }
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the maps of masq")?;
-        for name in CLASSIFIERS {
-            let program: &mut SchedClassifier = program(&mut ebpf, name)?;
-            program.load().with_context(|| format!("the kernel refused program {name}"))?;
-        }
         for name in XDP_PROGRAMS {
             let program: &mut Xdp = program(&mut ebpf, name)?;
             program.load().with_context(|| format!("the kernel refused program {name}"))?;
@@ -97,13 +83,24 @@ impl Plane {
         Ok((plane, streams))
     }
 
-    /// Gives a TC program to `attach`.
+    /// Loads a TC program, if it is not loaded yet. The verifier takes a good part of a second for
+    /// each, and most machines need half of them.
+    pub fn load_classifier(&self, name: &str) -> Result<()> {
+        self.with_classifier(name, |_| Ok(()))
+    }
+
+    /// Gives a TC program to `attach`, loaded.
     pub fn with_classifier<T>(
         &self,
         name: &str,
         attach: impl FnOnce(&mut SchedClassifier) -> Result<T>,
     ) -> Result<T> {
-        attach(program(&mut self.ebpf.borrow_mut(), name)?)
+        let mut ebpf = self.ebpf.borrow_mut();
+        let program: &mut SchedClassifier = program(&mut ebpf, name)?;
+        if program.fd().is_err() {
+            program.load().with_context(|| format!("the kernel refused program {name}"))?;
+        }
+        attach(program)
     }
 
     /// Gives the fast XDP program to `attach`.

@@ -57,6 +57,12 @@ impl Gateway {
         }
     }
 
+    /// Loads the programs for all configured interfaces. Takes a second or two.
+    pub fn load(&self, snapshot: &Snapshot) -> Result<()> {
+        let plan = plan::plan(&self.config, snapshot);
+        plan.interfaces.iter().try_for_each(|interface| self.attacher.load(interface))
+    }
+
     /// Makes the data plane fit the machine. What cannot be done for one interface is an error
     /// after everything else has been done; trying again later is safe.
     pub async fn apply(&mut self, snapshot: &Snapshot) -> Result<()> {
