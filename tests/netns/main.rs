@@ -4,7 +4,9 @@
 //! end ([`scene`]). With `MASQ_TEST_GATEWAY=nftables` the same tests run through the kernel's
 //! masquerade, which shows that they ask for what a LAN host may expect.
 
+mod exhaustion;
 mod filtering;
+mod gso;
 mod icmp;
 mod laboratory;
 mod links;
@@ -12,6 +14,8 @@ mod mtu;
 mod ports;
 mod safety;
 mod scene;
+mod stop;
 mod tcp;
+mod timeouts;
 mod udp;
 mod wan;

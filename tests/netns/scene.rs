@@ -24,6 +24,11 @@ impl Setup {
         Self { mode, layout, arguments, sources, masq_only: false }
     }
 
+    /// Where established flows are to be translated.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// In this network.
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }

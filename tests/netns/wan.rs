@@ -8,8 +8,9 @@ use std::{
 
 use masq_tests::{
     capture::Capture,
-    daemon::Mode,
-    lab::{ISP_IF, Layout, ROUTER_WAN, SERVER_1},
+    daemon::{self, Masq, Mode},
+    gateway::Gateway,
+    lab::{ISP_IF, Lab, Layout, ROUTER_WAN, SERVER_1},
     sockets::{PATIENCE, eventually},
     traffic::{echo, http},
 };
@@ -23,6 +24,7 @@ in_both_modes!(
     new_traffic_has_a_new_address_at_once,
     a_wan_without_address_leaks_nothing,
     an_interface_that_returns_is_used_again,
+    a_wan_without_address_is_waited_for,
 );
 
 mod tun {
@@ -58,8 +60,9 @@ fn new_traffic_has_a_new_address_at_once(setup: Setup) {
         let mut client = lab.b.tcp_connect((SERVER_1, 81)).expect("connect");
         let (mut server, _) = listener.accept().expect("accept");
         lab.set_wan_address(NEW_ADDRESS);
-        // Old sockets go on with the new address.
+        // Old sockets go on with the new address; what is sent in the moment between is lost.
         for socket in &sockets {
+            socket.set_read_timeout(Some(Duration::from_millis(200))).expect("set a timeout");
             eventually("answer at the new address", || {
                 ask(socket).filter(|address| *address == NEW_ADDRESS)
             });
@@ -75,7 +78,30 @@ fn new_traffic_has_a_new_address_at_once(setup: Setup) {
         let mut with_the_old_address = scene.capture.packets().split_off(before);
         with_the_old_address.retain(|p| p.received && p.source() == ROUTER_WAN);
         assert_eq!(with_the_old_address, []);
+        if let Gateway::Masq(_) = scene.gateway {
+            let old = ["--external", "203.0.113.5"];
+            assert_eq!(daemon::sessions(&lab.router, &old), [] as [serde_json::Value; 0]);
+        }
     });
+}
+
+fn a_wan_without_address_is_waited_for(setup: Setup) {
+    let lab = Lab::new(Layout::default());
+    lab.router.ip("addr flush dev wan0");
+    if setup.mode() == Mode::Xdp {
+        lab.prepare_for_xdp();
+    }
+    let capture = Capture::start(&lab.isp, ISP_IF);
+    let arguments = ["run", "--lan", "lan0", "--wan", "wan0", "--mode", setup.mode().as_str()];
+    let masq = Masq::spawn(daemon::masq(&lab.router, arguments));
+    masq.wait_for("waiting for an address on wan0");
+    assert!(!masq.log().contains("ready"), "it is not ready without an address");
+    lab.set_wan_address(NEW_ADDRESS);
+    masq.wait_for("ready");
+    let _server = echo::Server::start(&lab.server1, 53);
+    assert_eq!(ask(&lab.a.udp_bind(0)), Some(NEW_ADDRESS));
+    masq.stop();
+    capture.finish().assert_clean();
 }
 
 fn a_wan_without_address_leaks_nothing(setup: Setup) {

@@ -219,21 +219,64 @@ pub fn run<A: AsRef<OsStr>>(
     command.output().unwrap_or_else(|e| panic!("start {command:?}: {e}"))
 }
 
-/// Runs a command of `masq` with `--json` and returns what it printed.
+/// Runs a command of `masq` that has to succeed, and returns its standard output.
 ///
 /// # Panics
-/// If it fails, or prints something else than JSON.
+/// If it fails.
+#[track_caller]
+pub fn output<A: AsRef<OsStr>>(
+    namespace: &Namespace,
+    arguments: impl IntoIterator<Item = A>,
+) -> String {
+    let output = run(namespace, arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "masq failed with {}: {error}", output.status);
+    String::from_utf8(output.stdout).expect("masq prints UTF-8")
+}
+
+/// The sessions of the instance in this namespace: `masq sessions --json`.
+///
+/// # Panics
+/// If that fails, or prints something else than one JSON array.
+#[track_caller]
+pub fn sessions(namespace: &Namespace, filters: &[&str]) -> Vec<serde_json::Value> {
+    match json(namespace, ["sessions", "--json"].iter().chain(filters)) {
+        serde_json::Value::Array(sessions) => sessions,
+        other => panic!("masq sessions --json prints an array, not {other}"),
+    }
+}
+
+/// Runs a command of `masq` that prints JSON, and returns it.
+///
+/// # Panics
+/// If it fails, or prints something else.
 #[track_caller]
 pub fn json<A: AsRef<OsStr>>(
     namespace: &Namespace,
     arguments: impl IntoIterator<Item = A>,
 ) -> serde_json::Value {
-    let output = run(namespace, arguments);
-    let (out, err) = (output.stdout.as_slice(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "masq failed with {}: {err}", output.status);
-    serde_json::from_slice(out).unwrap_or_else(|e| {
-        panic!("masq printed something that is no JSON ({e}):\n{}", String::from_utf8_lossy(out))
-    })
+    let text = output(namespace, arguments);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("this is no JSON ({e}):\n{text}"))
+}
+
+/// Counters and tables of the instance in this namespace: `masq stats --json`.
+///
+/// # Panics
+/// If that fails, or prints something else than one JSON object.
+#[track_caller]
+pub fn stats(namespace: &Namespace) -> serde_json::Value {
+    json(namespace, ["stats", "--json"])
+}
+
+/// The counter of a reason in what [`stats`] has returned.
+///
+/// # Panics
+/// If there is no such counter.
+#[track_caller]
+pub fn counter(stats: &serde_json::Value, reason: &str) -> u64 {
+    let counters = stats["counters"].as_array().expect("the field counters");
+    let counter = counters.iter().find(|counter| counter["reason"] == reason);
+    counter.and_then(|c| c["count"].as_u64()).unwrap_or_else(|| panic!("no counter {reason}"))
 }
 
 /// Lines of both streams, in the order in which they were read.

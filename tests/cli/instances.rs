@@ -1,0 +1,68 @@
+//! Several instances on one machine.
+
+use masq_tests::{
+    daemon::{Masq, json, masq, output, run, sessions},
+    lab::{Lab, LanKind, Layout, SERVER_1, veth},
+    netns::{Namespace, random},
+    traffic::probe,
+};
+
+use crate::failure;
+
+/// Two instances in one router: A behind `lan0` and `wan0`, B behind `lan1` and `wan1`.
+#[test]
+fn two_instances_on_one_router_are_addressable() {
+    let lab = Lab::new(Layout::default().lan(LanKind::InterfacePerHost));
+    veth(&lab.router, "wan1", &lab.isp, "isp1");
+    lab.isp.ip("addr add 192.0.2.1/24 dev isp1\nlink set isp1 up");
+    // B's packets take the second WAN.
+    lab.router.ip("addr add 192.0.2.5/24 dev wan1\nlink set wan1 up\n\
+         route add default via 192.0.2.1 dev wan1 table 7\n\
+         rule add iif lan1 lookup 7");
+    let names = ["a", "b"].map(|name| format!("test-{name}-{:x}", random()));
+    let start = |lan, wan, name: &String| {
+        let arguments = ["run", "--lan", lan, "--wan", wan, "--mode", "tc", "--instance", name];
+        let instance = Masq::spawn(masq(&lab.router, arguments));
+        instance.wait_for("ready");
+        instance
+    };
+    let a = start("lan0", "wan0", &names[0]);
+    let b = start("lan1", "wan1", &names[1]);
+    probe::ping(&lab.a, SERVER_1, 1).expect("a reply through the first");
+    probe::ping(&lab.b, SERVER_1, 2).expect("a reply through the second");
+    for (name, external) in names.iter().zip(["203.0.113.5", "192.0.2.5"]) {
+        let found = sessions(&lab.router, &["--instance", name]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0]["external"]["address"], external);
+    }
+    // Which of the two has to be said.
+    let error = failure(&run(&lab.router, ["sessions"]), 1);
+    assert!(names.iter().all(|name| error.contains(name)), "{error}");
+    let listed = json(&lab.router, ["instances", "--json"]);
+    for (name, instance) in names.iter().zip([&a, &b]) {
+        let instances = listed.as_array().expect("an array");
+        let found = instances.iter().find(|i| i["instance"] == name.as_str());
+        assert_eq!(found.expect("the instance")["pid"], instance.id());
+        assert!(output(&lab.router, ["instances"]).contains(name));
+    }
+    // A name is taken once.
+    let again = ["run", "--lan", "lan0", "--wan", "wan0", "--instance", &names[0]];
+    assert!(failure(&run(&lab.router, again), 1).contains("taken"));
+    a.stop();
+    probe::ping(&lab.b, SERVER_1, 3).expect("the second goes on");
+    // The one that is left needs no name in its own namespace.
+    assert_eq!(sessions(&lab.router, &[]).len(), 2);
+    b.stop();
+}
+
+#[test]
+fn an_instance_is_found_from_another_namespace_by_its_name() {
+    let lab = Lab::new(Layout::default());
+    let name = format!("test-{:x}", random());
+    let instance = Masq::start(&lab, ["--mode", "tc", "--instance", &name]);
+    let elsewhere = Namespace::new("elsewhere");
+    assert_eq!(sessions(&elsewhere, &["--instance", &name]).len(), 0);
+    instance.stop();
+    let error = failure(&run(&elsewhere, ["stats", "--instance", &name]), 1);
+    assert!(error.contains(&name), "{error}");
+}

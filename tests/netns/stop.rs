@@ -1,0 +1,221 @@
+//! Stopping leaves nothing: no program, link, qdisc, filter, changed sysctl or file.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use masq_tests::{
+    daemon::{Masq, Mode},
+    lab::{Lab, Layout, SERVER_1, WAN_IF},
+    netns::Namespace,
+    sockets::eventually,
+    traffic::{http, probe},
+};
+use nix::sys::signal::Signal;
+
+/// What of a machine `masq` could have changed and not put back, as far as it belongs to one
+/// network namespace.
+#[derive(PartialEq, Eq, Debug)]
+struct State {
+    links: String,
+    qdiscs: String,
+    filters: String,
+    tcx: Vec<u32>,
+    addresses_and_routes: String,
+    rules: String,
+    sysctls: BTreeMap<String, String>,
+    run_files: Vec<String>,
+}
+
+impl State {
+    fn of(namespace: &Namespace) -> Self {
+        let ip =
+            |arguments: &str| namespace.output("ip", &arguments.split(' ').collect::<Vec<_>>());
+        let filters = |hook: &str| {
+            let show = |interface| {
+                let arguments = ["filter", "show", "dev", interface, hook];
+                let output = namespace.command("tc").args(arguments).output().expect("start tc");
+                // Without a clsact qdisc there is nothing to show, and an error.
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            };
+            ["lan0", WAN_IF].map(show).concat()
+        };
+        Self {
+            links: ip("-d link show"),
+            qdiscs: namespace.output("tc", &["qdisc", "show"]),
+            filters: filters("ingress") + &filters("egress"),
+            tcx: tcx_programs(namespace),
+            addresses_and_routes: ip("-4 addr show") + &ip("-4 route show table all"),
+            rules: ip("rule show"),
+            sysctls: sysctls(namespace),
+            run_files: run_files(namespace),
+        }
+    }
+}
+
+/// Programs on the tcx hooks, by id.
+fn tcx_programs(namespace: &Namespace) -> Vec<u32> {
+    let directions = [TcAttachType::Ingress, TcAttachType::Egress];
+    namespace.run(|| {
+        let query = |interface| {
+            directions.into_iter().flat_map(move |direction| {
+                let (_, programs) =
+                    SchedClassifier::query_tcx(interface, direction).expect("query tcx");
+                programs.into_iter().map(|program| program.id())
+            })
+        };
+        ["lan0", WAN_IF].into_iter().flat_map(query).collect()
+    })
+}
+
+/// The program in the driver of an interface, by id.
+fn xdp_program(namespace: &Namespace, interface: &str) -> Option<u32> {
+    let link = namespace.output("ip", &["-d", "link", "show", interface]);
+    let (_, rest) = link.split_once("prog/xdp id ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// Programs in the filters of clsact, by id.
+fn filter_programs(state: &State) -> Vec<u32> {
+    let ids = state.filters.split(" id ").skip(1);
+    ids.filter_map(|rest| rest.split_whitespace().next()?.parse().ok()).collect()
+}
+
+/// All of `net.ipv4` that is a setting.
+fn sysctls(namespace: &Namespace) -> BTreeMap<String, String> {
+    fn read(directory: &Path, into: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(directory).expect("read /proc/sys").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                read(&path, into);
+            } else if let Ok(value) = fs::read_to_string(&path) {
+                into.insert(path.display().to_string(), value);
+            }
+        }
+    }
+    let mut sysctls = BTreeMap::new();
+    namespace.run(|| read(Path::new("/proc/sys/net/ipv4"), &mut sysctls));
+    sysctls
+}
+
+/// Files of `masq` that name this namespace.
+fn run_files(namespace: &Namespace) -> Vec<String> {
+    let inode = namespace.run(|| fs::metadata("/proc/thread-self/ns/net").expect("stat").ino());
+    let mut files = Vec::new();
+    for directory in ["/run/masq", "/run/masq/locks", "/sys/fs/bpf", "/sys/fs/bpf/masq"] {
+        // No directory, no files.
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.path().display().to_string());
+        files.extend(names.filter(|name| name.contains(&inode.to_string())));
+    }
+    files
+}
+
+/// Runs masq with traffic, ends it in one way, and compares.
+fn leaves_nothing(arguments: &[&str], end: Signal) {
+    let lab = Lab::new(Layout::default());
+    lab.prepare_for_xdp();
+    let before = State::of(&lab.router);
+    let masq = Masq::start(&lab, arguments);
+    let _server = http::Server::start(&lab.server1, 80);
+    http::download(&lab.a, (SERVER_1, 80), 1_000_000).expect("a whole download");
+    probe::ping(&lab.b, SERVER_1, 1).expect("a reply");
+    let running = State::of(&lab.router);
+    assert_ne!(running.sysctls, before.sysctls, "forwarding is on");
+    assert_ne!(running.run_files, before.run_files);
+    let programs = programs(&lab, &running);
+    assert!(programs.len() >= 3, "programs {programs:?} on {running:?}");
+    let maps = maps_of(&programs);
+    masq.signal(end);
+    let (status, log) = masq.outcome();
+    assert!(status.success(), "{status}: {log}");
+    let after = State::of(&lab.router);
+    assert_eq!(after, before);
+    assert_all_gone(&programs, &maps);
+}
+
+/// Everything that is attached to the router's interfaces.
+fn programs(lab: &Lab, state: &State) -> BTreeSet<u32> {
+    let xdp = ["lan0", WAN_IF].into_iter().filter_map(|name| xdp_program(&lab.router, name));
+    state.tcx.iter().copied().chain(filter_programs(state)).chain(xdp).collect()
+}
+
+fn maps_of(programs: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let loaded = loaded_programs().filter_map(Result::ok);
+    let ours = loaded.filter(|program| programs.contains(&program.id()));
+    ours.flat_map(|program| program.map_ids().ok().flatten().unwrap_or_default()).collect()
+}
+
+/// Demands that the kernel has let go of the programs and maps, which it does a moment after the
+/// last reference has gone.
+fn assert_all_gone(programs: &BTreeSet<u32>, maps: &BTreeSet<u32>) {
+    assert!(!maps.is_empty(), "the programs have maps");
+    eventually("end of the programs", || {
+        let left = loaded_programs().filter_map(Result::ok).any(|p| programs.contains(&p.id()));
+        (!left).then_some(())
+    });
+    eventually("end of the maps", || {
+        let left = aya::maps::loaded_maps().filter_map(Result::ok).any(|m| maps.contains(&m.id()));
+        (!left).then_some(())
+    });
+}
+
+#[test]
+fn tc_leaves_nothing() {
+    leaves_nothing(&["--mode", "tc"], Signal::SIGTERM);
+}
+
+#[test]
+fn xdp_leaves_nothing() {
+    leaves_nothing(&["--mode", "xdp"], Signal::SIGTERM);
+}
+
+#[test]
+fn clsact_leaves_nothing() {
+    leaves_nothing(&["--mode", "tc", "--tc-attach", "clsact"], Signal::SIGTERM);
+}
+
+#[test]
+fn an_interrupt_leaves_nothing() {
+    leaves_nothing(&["--mode", "xdp"], Signal::SIGINT);
+}
+
+#[test]
+fn a_clsact_qdisc_of_somebody_else_stays() {
+    let lab = Lab::new(Layout::default());
+    lab.router.output("tc", &["qdisc", "add", "dev", "lan0", "clsact"]);
+    let before = State::of(&lab.router);
+    let masq = Masq::start(&lab, ["--mode", "tc", "--tc-attach", "clsact"]);
+    masq.stop();
+    assert_eq!(State::of(&lab.router), before);
+}
+
+#[test]
+fn forwarding_that_was_on_stays_on() {
+    let lab = Lab::new(Layout::default());
+    lab.router.set_sysctl("net.ipv4.ip_forward", "1");
+    let before = State::of(&lab.router);
+    Masq::start(&lab, ["--mode", "tc"]).stop();
+    assert_eq!(State::of(&lab.router), before);
+}
+
+#[test]
+fn after_a_kill_the_next_one_starts_and_cleans_up() {
+    let lab = Lab::new(Layout::default());
+    lab.router.set_sysctl("net.ipv4.ip_forward", "1");
+    let before = State::of(&lab.router);
+    for mode in [Mode::Tc, Mode::Xdp] {
+        lab.prepare_for_xdp();
+        let masq = Masq::start(&lab, ["--mode", mode.as_str()]);
+        masq.signal(Signal::SIGKILL);
+        masq.outcome();
+        let masq = Masq::start(&lab, ["--mode", mode.as_str()]);
+        probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
+        masq.stop();
+        assert_eq!(State::of(&lab.router), before);
+    }
+}
