@@ -29,6 +29,8 @@
 //! 6. [`checksum`], [`packet`]: the oracle: sums whole packets, builds packets by hand.
 //! 7. [`capture`]: what crosses the WAN during a test, and what must hold of all of it.
 //! 8. [`program`]: the kernel programs without traffic.
+//! 9. [`measure`]: packet rates and throughput of several kinds of router.
+//! 10. [`console`], [`supervised`]: for the programs of this crate, the demo and the benchmark.
 //!
 //! Functions in here panic when something cannot be set up: a test wants the place and the
 //! message, and values clean up behind themselves while the panic unwinds. Programs that want to
@@ -36,13 +38,16 @@
 
 pub mod capture;
 pub mod checksum;
+pub mod console;
 pub mod daemon;
 pub mod gateway;
 pub mod lab;
+pub mod measure;
 pub mod netns;
 pub mod packet;
 pub mod program;
 pub mod reference;
 pub mod sockets;
+pub mod supervised;
 pub mod traffic;
 pub mod tun;

@@ -177,8 +177,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Nothing useful can be done about a failure; the next process tries again.
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
+        delete(&self.name);
     }
 }
 
@@ -237,15 +236,31 @@ fn enter(file: &File) {
     }
 }
 
-/// Deletes the namespaces of processes that no longer exist.
+/// Names of the namespaces that the process `pid` has made and that still exist.
+pub fn names_of(pid: u32) -> Vec<String> {
+    names().into_iter().filter(|(maker, _)| *maker == pid).map(|(_, name)| name).collect()
+}
+
+/// Deletes a namespace by name.
+pub fn delete(name: &str) {
+    // Nothing useful can be done about a failure; the next process tries again.
+    let _ = Command::new("ip").args(["netns", "del", name]).output();
+}
+
+/// Deletes the namespaces of processes that no longer exist. Another process may be doing the
+/// same: who comes second fails, and that is fine.
 fn remove_leftovers() {
-    let Ok(names) = fs::read_dir(NAMES) else { return };
-    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let pid = name.strip_prefix("masq-").and_then(|rest| rest.split('-').next());
-        let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else { continue };
-        if !Path::new(&format!("/proc/{pid}")).exists() {
-            // Another process may be doing the same: who comes second fails, and that is fine.
-            let _ = Command::new("ip").args(["netns", "del", &name]).output();
-        }
-    }
+    let exists = |pid| Path::new(&format!("/proc/{pid}")).exists();
+    names().iter().filter(|(pid, _)| !exists(*pid)).for_each(|(_, name)| delete(name));
+}
+
+/// All namespaces of this kind, with the process that made each.
+fn names() -> Vec<(u32, String)> {
+    let Ok(entries) = fs::read_dir(NAMES) else { return Vec::new() };
+    let maker = |name: &str| name.strip_prefix("masq-")?.split('-').next()?.parse().ok();
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter_map(|name| Some((maker(&name)?, name)))
+        .collect()
 }

@@ -6,6 +6,26 @@
 
 use crate::lab::{Lab, WAN_IF};
 
+/// The rules, for `nft -f`: masquerade what comes from `sources`, and forward that and the answers.
+pub fn rules(lan: &[&str], wan: &str, sources: &[&str]) -> String {
+    let lan = lan.join(", ");
+    let sources = sources.join(", ");
+    format!(
+        "table ip masq {{
+            chain post {{
+                type nat hook postrouting priority srcnat;
+                ip saddr {{ {sources} }} oifname {wan} masquerade
+            }}
+            chain forward {{
+                type filter hook forward priority filter; policy drop;
+                ip saddr {{ {sources} }} iifname {{ {lan} }} oifname {wan} accept
+                iifname {wan} ct state established,related accept
+                iifname {{ {lan} }} oifname {{ {lan} }} accept
+            }}
+        }}"
+    )
+}
+
 /// nftables masquerade in the router of a lab, removed when dropped.
 #[derive(Debug)]
 pub struct Reference<'lab> {
@@ -20,22 +40,7 @@ impl<'lab> Reference<'lab> {
     /// If `nft` is missing or refuses the rules.
     pub fn start(lab: &'lab Lab, sources: &[&str]) -> Self {
         let sources = if sources.is_empty() { &["192.168.0.0/16"][..] } else { sources };
-        let lan = lab.lan_interfaces().join(", ");
-        let sources = sources.join(", ");
-        let rules = format!(
-            "table ip masq {{
-                chain post {{
-                    type nat hook postrouting priority srcnat;
-                    ip saddr {{ {sources} }} oifname {WAN_IF} masquerade
-                }}
-                chain forward {{
-                    type filter hook forward priority filter; policy drop;
-                    ip saddr {{ {sources} }} iifname {{ {lan} }} oifname {WAN_IF} accept
-                    iifname {WAN_IF} ct state established,related accept
-                    iifname {{ {lan} }} oifname {{ {lan} }} accept
-                }}
-            }}"
-        );
+        let rules = rules(lab.lan_interfaces(), WAN_IF, sources);
         lab.router.feed("nft", &["-f", "-"], &rules);
         lab.router.set_sysctl("net.ipv4.ip_forward", "1");
         Self { lab }
