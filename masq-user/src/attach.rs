@@ -5,13 +5,16 @@
 //! inside source from leaving. XDP comes last and goes first: it only makes faster what works
 //! without it.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, io, rc::Rc};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType, XdpMode,
     links::Link as _,
-    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact},
+    tc::{
+        NlOptions, SchedClassifierLink, TcAttachOptions, TcError, qdisc_add_clsact,
+        qdisc_detach_program,
+    },
     xdp::{XdpError, XdpLink},
 };
 use masq_common::abi::programs;
@@ -99,6 +102,8 @@ enum Link {
 
 /// The programs on one interface.
 pub struct Attached {
+    /// Name of the interface.
+    pub name: String,
     links: BTreeMap<Hook, Link>,
     /// Whether the clsact qdisc is ours to remove.
     pub owns_clsact: bool,
@@ -160,8 +165,12 @@ impl Attacher {
 
     /// Prepares an interface; nothing is attached to it yet.
     pub fn prepare(&self, interface: &Interface) -> Result<Attached> {
-        let owns_clsact = self.kind == TcKind::Clsact && add_clsact(&interface.name)?;
-        Ok(Attached { links: BTreeMap::new(), owns_clsact, why: String::new() })
+        let owns_clsact = match self.kind {
+            TcKind::Tcx => false,
+            TcKind::Clsact => add_clsact(&interface.name)? || remove_stale(&interface.name),
+        };
+        let name = interface.name.clone();
+        Ok(Attached { name, links: BTreeMap::new(), owns_clsact, why: String::new() })
     }
 
     /// Attaches one hook of an interface, if the interface has it.
@@ -251,6 +260,26 @@ fn add_clsact(name: &str) -> Result<bool> {
         }
         Err(error) => Err(error).with_context(|| format!("cannot add a clsact qdisc to {name}")),
     }
+}
+
+/// Removes the filters that a killed masq has left in a clsact qdisc, which was then its own;
+/// whether there were any. The claim on the interface says that nobody needs them any more.
+fn remove_stale(name: &str) -> bool {
+    let mut any = false;
+    for hook in [Hook::WanOut, Hook::WanIn, Hook::LanIn] {
+        for ethernet in [true, false] {
+            let program = hook.program(ethernet);
+            match qdisc_detach_program(name, hook.direction(), program) {
+                Ok(()) => {
+                    tracing::warn!("removed {program} from {name}, left there by a killed masq");
+                    any = true;
+                }
+                Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!("cannot look for old filters on {name}: {error}"),
+            }
+        }
+    }
+    any
 }
 
 /// Why a driver did not take an XDP program.

@@ -80,7 +80,7 @@ async fn start(config: Rc<Config>) -> Result<()> {
         }
     };
     let mut services = spawn_services(&subject, server, streams);
-    let mut follower = Follower { gateway, netlink, changes, said: None };
+    let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
     follower.say(&subject.status);
     tokio::select! {
         () = stop.wait() => {}
@@ -154,6 +154,8 @@ struct Follower {
     changes: Changes,
     /// What standard output was told last.
     said: Option<Readiness>,
+    /// What did not work at the last look.
+    trouble: Option<String>,
 }
 
 impl Follower {
@@ -166,10 +168,14 @@ impl Follower {
                 () = sleep_until(next_look) => {}
             }
             next_look = Instant::now() + BACKSTOP;
-            if let Err(error) = self.look().await {
-                tracing::warn!("{error:#}; trying again");
+            let trouble = self.look().await.err().map(|error| format!("{error:#}"));
+            if let Some(trouble) = &trouble {
                 next_look = Instant::now() + RETRY;
+                if self.trouble.as_ref() != Some(trouble) {
+                    tracing::warn!("{trouble}; trying again until it works");
+                }
             }
+            self.trouble = trouble;
             self.say(status);
         }
     }

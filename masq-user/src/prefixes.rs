@@ -3,7 +3,10 @@
 //! The table answers with the longest match only, so every entry has to repeat what holds for the
 //! shorter ones that cover it.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use ipnet::Ipv4Net;
 use masq_common::settings::prefix::{EXTERNAL, INSIDE, ROUTER, SOURCE, WAN_SHIFT};
@@ -41,8 +44,17 @@ pub fn prefixes(
     for address in wan {
         statements.retain(|(net, flags)| *flags != INSIDE || !net.contains(&address.local));
     }
+    let mut seen = BTreeSet::new();
     for &(address, wan) in external {
-        statements.push((address.into(), EXTERNAL | u32::from(wan) << WAN_SHIFT));
+        // Flags of two WANs would mix.
+        if seen.insert(address) {
+            statements.push((address.into(), EXTERNAL | u32::from(wan) << WAN_SHIFT));
+        } else {
+            warnings.push(format!(
+                "two WANs have the address {address}; LAN hosts reach each other through it by the \
+                 mappings of the first one only"
+            ));
+        }
     }
     (merge(&statements), warnings)
 }
@@ -149,6 +161,16 @@ mod tests {
         let (prefixes, _) = prefixes(&[Ipv4Net::default()], &lan, &wan, &[]);
         assert_eq!(lookup(&prefixes, [203, 0, 113, 5].into()), SOURCE | ROUTER);
         assert_eq!(lookup(&prefixes, [192, 168, 7, 2].into()), SOURCE | INSIDE);
+    }
+
+    #[test]
+    fn an_external_address_names_its_wan_and_only_one() {
+        let twice = [([203, 0, 113, 5].into(), 1), ([203, 0, 113, 5].into(), 2)];
+        let (prefixes, warnings) = prefixes(&[Ipv4Net::default()], &[], &[], &twice);
+        let flags = lookup(&prefixes, [203, 0, 113, 5].into());
+        assert_eq!((flags & EXTERNAL, flags >> WAN_SHIFT), (EXTERNAL, 1));
+        assert_eq!(lookup(&prefixes, [203, 0, 113, 6].into()), SOURCE);
+        assert_eq!(warnings.len(), 1);
     }
 
     proptest! {

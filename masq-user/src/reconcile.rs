@@ -137,11 +137,11 @@ impl Gateway {
         match remove_clsact(self.netlink.handle(), index).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!(
-                index,
-                "the clsact qdisc stays: somebody else has put filters into it meanwhile"
+                "the clsact qdisc of {} stays: somebody else has put filters into it meanwhile",
+                attached.name
             ),
             // The interface has vanished with its qdisc.
-            Err(error) => tracing::debug!(index, %error, "clsact qdisc not removed"),
+            Err(error) => tracing::debug!("clsact of {} not removed: {error}", attached.name),
         }
     }
 

@@ -1,26 +1,28 @@
 //! The command line: names, defaults and help texts. Meaning is given to it in [`crate::config`]
 //! and [`crate::commands`].
 
-use std::{net::Ipv4Addr, str::FromStr as _};
+mod values;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
-use masq_common::{
-    flow::{ICMP, TCP, UDP},
-    ports::Pool,
-    settings::Filtering,
-    tcp::Phase,
+use masq_common::ports::Pool;
+
+pub use values::{
+    FilteringPolicy, LogFormat, Mode, PhaseArg, PortOverlap, Protocol, TcAttach, TraceLevel,
 };
 
 use crate::{control::filter::EndpointFilter, duration};
 
+const ABOUT: &str = "\
+Masquerading gateway in eBPF: hosts on the LAN reach the Internet through the one address of the \
+WAN interface.";
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line.";
 
-/// Masquerading gateway in eBPF: hosts on the LAN reach the Internet through the one address of
-/// the WAN interface.
+/// The command line of `masq`.
 #[derive(Parser, Debug)]
-#[command(name = "masq", version, about, after_help = EXIT_CODES)]
+#[command(name = "masq", version, about = ABOUT, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -45,7 +47,7 @@ pub enum Command {
 pub struct InstanceArg {
     /// Name of the instance. Default: the only one in this network namespace, else the only one
     /// on the machine.
-    #[arg(long, value_name = "NAME", value_parser = instance_name)]
+    #[arg(long, value_name = "NAME", value_parser = values::instance_name)]
     pub instance: Option<String>,
 }
 
@@ -63,17 +65,17 @@ Examples:
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
     /// Interface to the inside, whose hosts are translated. Repeat for more.
-    #[arg(long, value_name = "IF", required = true, value_parser = interface_name)]
+    #[arg(long, value_name = "IF", required = true, value_parser = values::interface_name)]
     pub lan: Vec<String>,
 
     /// Interface to the outside, whose first address the hosts share. One without an address is
     /// waited for. Repeat for more.
-    #[arg(long, value_name = "IF", required = true, value_parser = interface_name)]
+    #[arg(long, value_name = "IF", required = true, value_parser = values::interface_name)]
     pub wan: Vec<String>,
 
     /// Translate only packets from this prefix; others from the LAN are dropped at the WAN.
     /// Default: everything that arrives on a LAN interface. Repeat for more.
-    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    #[arg(long, value_name = "CIDR", value_parser = values::prefix)]
     pub source: Vec<Ipv4Net>,
 
     /// Where the fast path is attached.
@@ -94,7 +96,7 @@ pub struct RunArgs {
 
     /// External TCP and UDP ports to use. Default: 1024-65535, and 600-1023 for hosts that send
     /// from a port below 1024. A host's own port is kept when it is free.
-    #[arg(long, value_name = "LO-HI", value_parser = ports)]
+    #[arg(long, value_name = "LO-HI", value_parser = values::ports)]
     pub ports: Option<Pool>,
 
     /// Whether several hosts may share an external port towards different remote endpoints, once
@@ -139,7 +141,7 @@ pub struct RunArgs {
 
     /// Name under which other commands find this instance. Default: the first WAN interface,
     /// and outside the initial network namespace also that namespace's number.
-    #[arg(long, value_name = "NAME", value_parser = instance_name)]
+    #[arg(long, value_name = "NAME", value_parser = values::instance_name)]
     pub instance: Option<String>,
 
     /// Log each session that is opened or closed; twice: also what masq does inside.
@@ -170,7 +172,7 @@ pub struct SessionsArgs {
     #[command(flatten)]
     pub instance: InstanceArg,
 
-    /// Print one JSON object a line, a session each.
+    /// Print a JSON array, one session a line; with --count an object.
     #[arg(long)]
     pub json: bool,
 
@@ -208,7 +210,8 @@ Endpoints are written ADDR, ADDR/LEN, ADDR:PORT or :PORT. The port of an ICMP se
 query identifier.
 
 Fields of --json: protocol, wan, inside, external and remote (address and port each), phase (null \
-unless TCP), idle_ms, remaining_ms, age_ms, packets_out, bytes_out, packets_in, bytes_in, flags.";
+unless TCP), idle_ms, remaining_ms, age_ms, packets_out, bytes_out, packets_in, bytes_in, flags. With --count: matched, and expired \
+(sessions whose time is over and that are not removed yet; they are not listed).";
 
 /// Options of `masq stats`.
 #[derive(Args, Debug)]
@@ -229,176 +232,9 @@ pub struct StatsArgs {
 /// Options of `masq instances`.
 #[derive(Args, Debug)]
 pub struct InstancesArgs {
-    /// Print one JSON object a line, an instance each.
+    /// Print a JSON array.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Where the fast path is attached.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
-    /// XDP on network cards whose driver can, TC on everything else
-    Auto,
-    /// XDP in the driver on every interface with an Ethernet header; fails if a driver cannot
-    Xdp,
-    /// TC everywhere
-    Tc,
-}
-
-/// Filtering policies.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum FilteringPolicy {
-    /// Anybody ("full cone")
-    #[value(alias = "eif")]
-    EndpointIndependent,
-    /// Any port of a remote address that the host has sent to
-    #[value(alias = "adf")]
-    AddressDependent,
-    /// Only a remote endpoint that the host has sent to
-    #[default]
-    #[value(alias = "apdf")]
-    AddressAndPortDependent,
-}
-
-impl From<FilteringPolicy> for Filtering {
-    fn from(policy: FilteringPolicy) -> Self {
-        match policy {
-            FilteringPolicy::EndpointIndependent => Self::EndpointIndependent,
-            FilteringPolicy::AddressDependent => Self::AddressDependent,
-            FilteringPolicy::AddressAndPortDependent => Self::AddressAndPortDependent,
-        }
-    }
-}
-
-/// When external ports are shared.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PortOverlap {
-    /// When no port is free
-    WhenExhausted,
-    /// Never
-    Never,
-}
-
-/// Formats of the log.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
-/// How TC programs are attached.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TcAttach {
-    /// By the version of the kernel
-    Auto,
-    /// tcx links
-    Tcx,
-    /// Filters of the clsact qdisc
-    Clsact,
-}
-
-/// Levels of the kernel programs' log.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TraceLevel {
-    /// Errors
-    Error,
-    /// And warnings
-    Warn,
-    /// And information
-    Info,
-    /// And details
-    Debug,
-    /// Everything
-    Trace,
-}
-
-/// Protocols that are translated.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Protocol {
-    /// TCP
-    Tcp,
-    /// UDP
-    Udp,
-    /// ICMP queries
-    Icmp,
-}
-
-impl Protocol {
-    /// Its number in the IP header.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => TCP,
-            Self::Udp => UDP,
-            Self::Icmp => ICMP,
-        }
-    }
-}
-
-/// Phases of a TCP connection.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PhaseArg {
-    /// Handshake not complete
-    Opening,
-    /// Handshake complete
-    Established,
-    /// Closed by both sides or reset
-    Closing,
-}
-
-impl From<PhaseArg> for Phase {
-    fn from(phase: PhaseArg) -> Self {
-        match phase {
-            PhaseArg::Opening => Self::Opening,
-            PhaseArg::Established => Self::Established,
-            PhaseArg::Closing => Self::Closing,
-        }
-    }
-}
-
-/// An interface name as the kernel takes it.
-fn interface_name(text: &str) -> Result<String, String> {
-    if text == "lo" {
-        return Err("the loopback interface leads nowhere".into());
-    }
-    let bad = |c: char| c == '/' || c.is_whitespace();
-    if text.is_empty() || text.len() > 15 || text.contains(bad) || text == "." || text == ".." {
-        return Err("an interface name has 1 to 15 characters, without blanks and slashes".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// A name that may become part of a file name.
-fn instance_name(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if text.is_empty() || text.len() > 64 || text.starts_with('.') || !text.chars().all(good) {
-        return Err("a name has 1 to 64 letters, digits, '.', '_' and '-', and no '.' first".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// A prefix without bits beyond its length; a bare address is a prefix of 32 bits.
-fn prefix(text: &str) -> Result<Ipv4Net, String> {
-    let net = Ipv4Net::from_str(text)
-        .ok()
-        .or_else(|| text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
-        .ok_or("expected an IPv4 prefix such as 192.168.0.0/16")?;
-    if net != net.trunc() {
-        return Err(format!("has bits set beyond its length; did you mean {}?", net.trunc()));
-    }
-    Ok(net)
-}
-
-/// `LO-HI`, both included, or a single port.
-fn ports(text: &str) -> Result<Pool, String> {
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|&port| port > 0);
-    match (port(low), port(high)) {
-        (Some(low), Some(high)) if low <= high => Ok(Pool { low, high }),
-        (Some(low), Some(high)) => Err(format!("is empty; did you mean {high}-{low}?")),
-        _ => Err("expected a range of ports such as 32768-60999".into()),
-    }
 }
 
 #[cfg(test)]
@@ -455,11 +291,5 @@ mod tests {
         let Command::Run(args) = parse(words).unwrap().command else { panic!("not run") };
         assert_eq!(args.filtering, FilteringPolicy::AddressDependent);
         assert_eq!(args.filtering_udp, Some(FilteringPolicy::EndpointIndependent));
-    }
-
-    #[test]
-    fn an_address_is_a_prefix_of_full_length() {
-        assert_eq!(prefix("10.0.0.7"), Ok("10.0.0.7/32".parse().unwrap()));
-        assert!(prefix("192.168.1.5/16").unwrap_err().contains("192.168.0.0/16"));
     }
 }

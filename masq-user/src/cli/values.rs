@@ -1,0 +1,190 @@
+//! The values that options take: closed choices, and readers for names, prefixes and ports.
+
+use std::{net::Ipv4Addr, str::FromStr as _};
+
+use clap::ValueEnum;
+use ipnet::Ipv4Net;
+use masq_common::{
+    flow::{ICMP, TCP, UDP},
+    ports::Pool,
+    settings::Filtering,
+    tcp::Phase,
+};
+
+/// Where the fast path is attached.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// XDP on network cards whose driver can, TC on everything else
+    Auto,
+    /// XDP in the driver on every interface with an Ethernet header; fails if a driver cannot
+    Xdp,
+    /// TC everywhere
+    Tc,
+}
+
+/// Filtering policies.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FilteringPolicy {
+    /// Anybody ("full cone")
+    #[value(alias = "eif")]
+    EndpointIndependent,
+    /// Any port of a remote address that the host has sent to
+    #[value(alias = "adf")]
+    AddressDependent,
+    /// Only a remote endpoint that the host has sent to
+    #[default]
+    #[value(alias = "apdf")]
+    AddressAndPortDependent,
+}
+
+impl From<FilteringPolicy> for Filtering {
+    fn from(policy: FilteringPolicy) -> Self {
+        match policy {
+            FilteringPolicy::EndpointIndependent => Self::EndpointIndependent,
+            FilteringPolicy::AddressDependent => Self::AddressDependent,
+            FilteringPolicy::AddressAndPortDependent => Self::AddressAndPortDependent,
+        }
+    }
+}
+
+/// When external ports are shared.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PortOverlap {
+    /// When no port is free
+    WhenExhausted,
+    /// Never
+    Never,
+}
+
+/// Formats of the log.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How TC programs are attached.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TcAttach {
+    /// By the version of the kernel
+    Auto,
+    /// tcx links
+    Tcx,
+    /// Filters of the clsact qdisc
+    Clsact,
+}
+
+/// Levels of the kernel programs' log.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TraceLevel {
+    /// Errors
+    Error,
+    /// And warnings
+    Warn,
+    /// And information
+    Info,
+    /// And details
+    Debug,
+    /// Everything
+    Trace,
+}
+
+/// Protocols that are translated.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// ICMP queries
+    Icmp,
+}
+
+impl Protocol {
+    /// Its number in the IP header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => TCP,
+            Self::Udp => UDP,
+            Self::Icmp => ICMP,
+        }
+    }
+}
+
+/// Phases of a TCP connection.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PhaseArg {
+    /// Handshake not complete
+    Opening,
+    /// Handshake complete
+    Established,
+    /// Closed by both sides or reset
+    Closing,
+}
+
+impl From<PhaseArg> for Phase {
+    fn from(phase: PhaseArg) -> Self {
+        match phase {
+            PhaseArg::Opening => Self::Opening,
+            PhaseArg::Established => Self::Established,
+            PhaseArg::Closing => Self::Closing,
+        }
+    }
+}
+
+/// An interface name as the kernel takes it.
+pub(super) fn interface_name(text: &str) -> Result<String, String> {
+    if text == "lo" {
+        return Err("the loopback interface leads nowhere".into());
+    }
+    let bad = |c: char| c == '/' || c.is_whitespace();
+    if text.is_empty() || text.len() > 15 || text.contains(bad) || text == "." || text == ".." {
+        return Err("an interface name has 1 to 15 characters, without blanks and slashes".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A name that may become part of a file name.
+pub(super) fn instance_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.len() > 64 || text.starts_with('.') || !text.chars().all(good) {
+        return Err("a name has 1 to 64 letters, digits, '.', '_' and '-', and no '.' first".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A prefix without bits beyond its length; a bare address is a prefix of 32 bits.
+pub(super) fn prefix(text: &str) -> Result<Ipv4Net, String> {
+    let net = Ipv4Net::from_str(text)
+        .ok()
+        .or_else(|| text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
+        .ok_or("expected an IPv4 prefix such as 192.168.0.0/16")?;
+    if net != net.trunc() {
+        return Err(format!("has bits set beyond its length; did you mean {}?", net.trunc()));
+    }
+    Ok(net)
+}
+
+/// `LO-HI`, both included, or a single port.
+pub(super) fn ports(text: &str) -> Result<Pool, String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|&port| port > 0);
+    match (port(low), port(high)) {
+        (Some(low), Some(high)) if low <= high => Ok(Pool { low, high }),
+        (Some(low), Some(high)) => Err(format!("is empty; did you mean {high}-{low}?")),
+        _ => Err("expected a range of ports such as 32768-60999".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_prefix_of_full_length() {
+        assert_eq!(prefix("10.0.0.7"), Ok("10.0.0.7/32".parse().unwrap()));
+        assert!(prefix("192.168.1.5/16").unwrap_err().contains("192.168.0.0/16"));
+    }
+}
