@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     io::{self, BufRead as _, BufReader, PipeReader},
+    ops::Range,
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -22,8 +23,8 @@ const FRAME: Duration = Duration::from_millis(150);
 /// A program that left a child behind with our pipe in its hands is not waited for longer.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How much of a failed program's output is shown; the rest is in its log.
-const TAIL: usize = 60;
+/// How many lines of a failed program's output are shown; the rest is in its log.
+const EXCERPT: usize = 80;
 
 /// A call of the cargo that runs us, in the checkout.
 pub fn cargo(arguments: &[&str]) -> Command {
@@ -59,8 +60,8 @@ pub struct Finished {
     pub time: Duration,
 }
 
-/// Runs a program behind a progress line. Its output goes to `log`; when it fails, the end of the
-/// output is shown. `remark` makes a few words for the line out of the output of a success.
+/// Runs a program behind a progress line. Its output goes to `log`; when it fails, an
+/// excerpt is shown. `remark` makes a few words for the line out of the output of a success.
 pub fn quietly(
     title: &str,
     command: Command,
@@ -71,7 +72,7 @@ pub fn quietly(
     let (status, output) = match watch(command, &mut progress) {
         Ok(end) => end,
         Err(error) => {
-            progress.finish(false, "");
+            progress.finish(false, &format!("{error:#}"));
             return Err(error);
         }
     };
@@ -81,7 +82,7 @@ pub fn quietly(
         return Ok(Finished { output, time });
     }
     progress.finish(false, &status.to_string());
-    show_tail(&output);
+    show(&output);
     bail!("{title} failed ({status}); all of its output: {}", log.display())
 }
 
@@ -156,15 +157,27 @@ fn save(log: &Path, output: &str) -> Result<()> {
     fs::write(log, output).with_context(|| format!("cannot write {}", log.display()))
 }
 
-fn show_tail(output: &str) {
+fn show(output: &str) {
     let lines: Vec<_> = output.lines().collect();
-    let skipped = lines.len().saturating_sub(TAIL);
-    if skipped > 0 {
-        anstream::eprintln!("    [{skipped} lines before these are in the log]");
-    }
-    for line in &lines[skipped..] {
+    let shown = excerpt(&lines);
+    for line in &lines[shown.clone()] {
         anstream::eprintln!("    {line}");
     }
+    if shown.len() < lines.len() {
+        anstream::eprintln!(
+            "    [these are lines {} to {} of the log]",
+            shown.start + 1,
+            shown.end
+        );
+    }
+}
+
+/// The lines that say most about a failure: what the first tests that failed wrote, else the end.
+fn excerpt(lines: &[&str]) -> Range<usize> {
+    let failed_test = |line: &&str| line.starts_with("---- ") && line.ends_with(" ----");
+    let start = lines.iter().position(failed_test);
+    let start = start.unwrap_or_else(|| lines.len().saturating_sub(EXCERPT));
+    start..lines.len().min(start + EXCERPT)
 }
 
 fn name(command: &Command) -> String {
@@ -176,4 +189,22 @@ fn name(command: &Command) -> String {
 
 fn cannot_start(command: &Command) -> String {
     format!("cannot start `{}`", name(command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EXCERPT, excerpt};
+
+    #[test]
+    fn the_excerpt_is_what_a_failed_test_wrote() {
+        let mut lines = vec!["test a ... FAILED"; 500];
+        lines[300] = "---- netns::a stdout ----";
+        assert_eq!(excerpt(&lines), 300..300 + EXCERPT);
+    }
+
+    #[test]
+    fn without_tests_the_excerpt_is_the_end() {
+        assert_eq!(excerpt(&["error: no space"; 500]), 500 - EXCERPT..500);
+        assert_eq!(excerpt(&["error: no space"; 3]), 0..3);
+    }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold, in stages; what CI runs.
 
-use std::{ffi::OsString, process::Command, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::Command};
 
 use anyhow::{Result, bail, ensure};
 
@@ -9,7 +9,8 @@ use super::{
     lint,
 };
 use crate::{
-    console, object, process,
+    console, object,
+    process::{self, Finished},
     setup::{self, Intent, Scope},
     workspace,
 };
@@ -101,38 +102,33 @@ struct Summary {
 
 struct Stage {
     title: String,
-    time: Duration,
-    counts: Counts,
-    failure: Option<String>,
+    log: PathBuf,
+    /// Nothing if it failed.
+    success: Option<Finished>,
 }
 
 impl Summary {
     /// Runs one stage; a failure is noted, so that the others still run.
     fn run(&mut self, title: &str, log: &str, command: Command) {
-        let outcome = process::quietly(title, command, &workspace::log(log), |output| {
-            Counts::of(output).to_string()
-        });
-        let (time, counts, failure) = match outcome {
-            Ok(finished) => (finished.time, Counts::of(&finished.output), None),
-            Err(error) => (Duration::ZERO, Counts::default(), Some(format!("{error:#}"))),
-        };
-        self.stages.push(Stage { title: title.to_owned(), time, counts, failure });
+        let log = workspace::log(log);
+        let remark = |output: &str| Counts::of(output).to_string();
+        let success = process::quietly(title, command, &log, remark).ok();
+        self.stages.push(Stage { title: title.to_owned(), log, success });
     }
 
     fn tell(&self) -> Result<()> {
         console::heading("Summary");
-        for stage in &self.stages {
-            match &stage.failure {
-                None => console::good(&format!(
-                    "{:<32} {:>12}  {}",
-                    stage.title,
-                    console::duration(stage.time),
-                    stage.counts
+        for Stage { title, log, success } in &self.stages {
+            match success {
+                Some(Finished { output, time }) => console::good(&format!(
+                    "{title:<32} {:>12}  {}",
+                    console::duration(*time),
+                    Counts::of(output)
                 )),
-                Some(why) => console::bad(&format!("{:<32} {why}", stage.title)),
+                None => console::bad(&format!("{title:<32} {:>12}  {}", "failed", log.display())),
             }
         }
-        let failed = self.stages.iter().filter(|stage| stage.failure.is_some()).count();
+        let failed = self.stages.iter().filter(|stage| stage.success.is_none()).count();
         ensure!(failed == 0, "{failed} of {} stages failed", self.stages.len());
         Ok(())
     }
