@@ -8,7 +8,7 @@
 //!   of the mapping. Array slots are never reused for another key, so, unlike in a hash element,
 //!   a count cannot be given to the wrong mapping: the generation in the same word tells.
 //!
-//! Life of a slot: `free(g)` → claim → `held(g+1, 1)` → more sessions count it up and down → the
+//! Life of a slot: `free(g)` → reserved, owner written → `held(g+1, 1)` → more sessions count it up and down → the
 //! last one goes: `retiring(g+1)`, the hash entry is removed, `free(g+1)`. A mapping whose slot is
 //! not `held` with the mapping's generation is no longer valid.
 
@@ -56,17 +56,19 @@ pub struct PortSlot {
 }
 
 /// Generation and number of sessions of a [`PortSlot`], packed into the word that is swapped.
+///
+/// Low half: 0 free, 1 just being made or removed, n + 1 held by n sessions. So a session is given
+/// back by one atomic subtraction, which cannot fail, and the last one leaves 1 behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotState(pub u64);
 
 impl SlotState {
-    /// Session count that means: the last session has gone, the mapping is being removed.
-    const RETIRING: u32 = u32::MAX;
+    const RETIRING: u32 = 1;
     /// The highest session count of a mapping.
     pub const MAX_SESSIONS: u32 = u32::MAX - 1;
 
-    const fn new(generation: u32, sessions: u32) -> Self {
-        Self((generation as u64) << 32 | sessions as u64)
+    const fn new(generation: u32, low: u32) -> Self {
+        Self((generation as u64) << 32 | low as u64)
     }
 
     /// Which mapping in the life of this port this is.
@@ -75,28 +77,41 @@ impl SlotState {
         (self.0 >> 32) as u32
     }
 
-    /// Sessions that hold the port; meaningless while retiring.
+    /// Sessions that hold the port.
     #[inline(always)]
     pub const fn sessions(self) -> u32 {
-        self.0 as u32
+        (self.0 as u32).saturating_sub(1)
     }
 
     /// Whether anybody may claim the port.
     #[inline(always)]
     pub const fn is_free(self) -> bool {
-        self.sessions() == 0
+        self.0 as u32 == 0
     }
 
     /// Whether a mapping holds the port.
     #[inline(always)]
     pub const fn is_held(self) -> bool {
-        !self.is_free() && self.sessions() != Self::RETIRING
+        self.0 as u32 > Self::RETIRING
+    }
+
+    /// Whether the mapping is just being made or removed.
+    #[inline(always)]
+    pub const fn is_retiring(self) -> bool {
+        self.0 as u32 == Self::RETIRING
+    }
+
+    /// The state while a claim is being made: nobody else's, and not held yet, so that nobody reads
+    /// an owner that has not been written. Only from a free one; [`claimed`](Self::claimed) follows.
+    #[inline(always)]
+    pub const fn reserved(self) -> Self {
+        Self::new(self.generation().wrapping_add(1), Self::RETIRING)
     }
 
     /// The state after a claim; only from a free one.
     #[inline(always)]
     pub const fn claimed(self) -> Self {
-        Self::new(self.generation().wrapping_add(1), 1)
+        Self::new(self.generation().wrapping_add(1), Self::RETIRING + 1)
     }
 
     /// The state with one more session; `None` unless held with this generation and not full.
@@ -113,19 +128,7 @@ impl SlotState {
     /// The state with one session less; retiring if that was the last one. `None` unless held.
     #[inline(always)]
     pub const fn left(self) -> Option<Self> {
-        if !self.is_held() {
-            None
-        } else if self.sessions() == 1 {
-            Some(Self::new(self.generation(), Self::RETIRING))
-        } else {
-            Some(Self(self.0 - 1))
-        }
-    }
-
-    /// Whether the mapping is just being removed.
-    #[inline(always)]
-    pub const fn is_retiring(self) -> bool {
-        self.sessions() == Self::RETIRING
+        if self.is_held() { Some(Self(self.0 - 1)) } else { None }
     }
 
     /// The free state after retiring.

@@ -28,8 +28,8 @@ impl Pool {
     pub const USER: Self = Self { low: 1024, high: 65535 };
     /// The privileged ports that no well-known service of a gateway uses (as in netfilter).
     pub const PRIVILEGED: Self = Self { low: 600, high: 1023 };
-    /// All ICMP identifiers.
-    pub const IDENTIFIERS: Self = Self { low: 0, high: 65535 };
+    /// The ICMP identifiers. Without 0, which stands for "none" in a tuple.
+    pub const IDENTIFIERS: Self = Self { low: 1, high: 65535 };
 
     /// Number of ports.
     #[inline(always)]
@@ -92,8 +92,8 @@ mod tests {
     fn both_ends_of_a_pool_are_reached() {
         let pool = Pool { low: 2000, high: 2003 };
         assert_eq!([pool.at(0), pool.at(3), pool.at(4)], [2000, 2003, 2000]);
-        assert_eq!(Pool::IDENTIFIERS.at(65535), 65535);
-        assert_eq!(Pool::IDENTIFIERS.len(), 65536);
+        assert_eq!(Pool::IDENTIFIERS.at(65534), 65535);
+        assert_eq!(Pool { low: 0, high: 65535 }.len(), 65536);
     }
 
     #[test]

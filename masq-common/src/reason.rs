@@ -105,7 +105,7 @@ reasons! {
     NoSession = 34, Untouched, "no_session";
     /// The router's own packet, or one that other rules have already translated.
     Own = 35, Untouched, "own";
-    /// Already translated by an ingress hook.
+    /// Has the external address as its source already: an ingress hook has translated it.
     AlreadyTranslated = 36, Untouched, "already_translated";
     /// Needs the full path: fragment, IP options, TCP SYN, or no TCP, UDP or ICMP query.
     Unusual = 37, Untouched, "unusual";
@@ -125,6 +125,8 @@ reasons! {
     NotForUs = 44, Untouched, "not_for_us";
     /// Hook is attached, but the interface has no role yet or any more.
     NoRole = 45, Untouched, "no_role";
+    /// Has the tuple of a session, but comes from the other side of it: a forged source.
+    WrongSide = 46, Untouched, "wrong_side";
 
     /// Header damaged or shorter than it says.
     Malformed = 64, Dropped, "malformed";

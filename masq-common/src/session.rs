@@ -6,9 +6,10 @@
 //! packets that answer the rewritten packet carry its tuple reversed.
 //!
 //! An element of a BPF hash map can be reused for another key while a program still holds a
-//! pointer to its value. The value therefore repeats its key, first in memory because the kernel
-//! fills a reused element in ascending order: whoever has copied the rewrite and *then* reads a
-//! matching key has a rewrite that belongs to it ([`SessionHalf::belongs_to`]).
+//! pointer to its value. The value therefore repeats its key, first in memory because the kernel,
+//! with the copy instructions of today's processors, fills a reused element in ascending order:
+//! whoever has copied the rewrite and *then* reads a matching key has a rewrite that belongs to it
+//! ([`SessionHalf::belongs_to`]).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -158,20 +159,26 @@ impl SessionPair {
     }
 }
 
+/// How long a session that was opened from outside waits for the inside to answer.
+pub const UNANSWERED: Span = Span::from_secs(30);
+
 /// How long a session of these two halves may still be idle; `None` if it has expired.
 ///
 /// Both directions refresh a session (RFC 4787 REQ-6), except that packets from outside do not
 /// refresh one that they have started (REQ-6a's security note).
 #[inline(always)]
 pub fn remaining(a: &SessionHalf, b: &SessionHalf, timeouts: &Timeouts, now: Tick) -> Option<Span> {
+    let outbound = if a.is_outbound() { a } else { b };
     let last = if a.flags & flags::FROM_OUTSIDE == 0 {
         a.last_seen.later(b.last_seen)
-    } else if a.is_outbound() {
-        a.last_seen
     } else {
-        b.last_seen
+        outbound.last_seen
     };
-    let allowed = timeouts.of(a.protocol, phase_of(a, b));
+    let mut allowed = timeouts.of(a.protocol, phase_of(a, b));
+    if a.flags & flags::FROM_OUTSIDE != 0 && outbound.packets == 0 && UNANSWERED < allowed {
+        // Nobody outside may fill the table with what nobody inside wants.
+        allowed = UNANSWERED;
+    }
     let idle = now.since(last);
     if idle <= allowed { Some(allowed.saturating_sub(idle)) } else { None }
 }
@@ -228,6 +235,17 @@ mod tests {
         let end = Tick(7 + timeouts.udp.0);
         assert_eq!(remaining(&outbound, &inbound, &timeouts, end), Some(Span(0)));
         assert_eq!(remaining(&outbound, &inbound, &timeouts, Tick(end.0 + 1)), None);
+    }
+
+    #[test]
+    fn what_was_opened_from_outside_and_not_answered_goes_soon() {
+        let SessionPair { mut outbound, mut inbound } = pair();
+        outbound.flags |= flags::FROM_OUTSIDE;
+        inbound.flags |= flags::FROM_OUTSIDE;
+        let later = Tick(7 + UNANSWERED.0 + 1);
+        assert_eq!(remaining(&inbound, &outbound, &Timeouts::DEFAULT, later), None);
+        outbound.packets = 1;
+        assert!(remaining(&inbound, &outbound, &Timeouts::DEFAULT, later).is_some());
     }
 
     #[test]

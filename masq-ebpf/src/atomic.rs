@@ -28,6 +28,34 @@ pub unsafe fn add(word: *mut u64, value: u64) {
     }
 }
 
+/// Takes one off a word; what it was before.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn decrement(word: *mut u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let before: u64;
+        // SAFETY: the caller vouches for the pointer; the instruction touches that word only.
+        unsafe {
+            core::arch::asm!(
+                "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
+                word = in(reg) word,
+                value = inlateout(reg) u64::MAX => before,
+                options(nostack),
+            );
+        }
+        before
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    // SAFETY: the caller vouches for the pointer.
+    unsafe {
+        use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+        AtomicU64::from_ptr(word).fetch_sub(1, SeqCst)
+    }
+}
+
 /// Replaces a word by `new` if it still is `old`; whether it was. A full barrier.
 ///
 /// # Safety

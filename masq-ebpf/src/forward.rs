@@ -22,7 +22,7 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{
     config,
-    packet::{Packet, fast::Fast, full::Full, skb::Skb},
+    packet::{Packet, RAW, fast::Fast, full::Full, skb::Skb},
     verdict::{Outcome, Step},
 };
 
@@ -48,7 +48,7 @@ pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step
     let mut query: Query = unsafe { core::mem::zeroed() };
     query.family = AF_INET;
     query.l4_protocol = parsed.key.protocol;
-    query.sport = half.to.source_id.raw();
+    query.sport = half.from.source_id.raw();
     query.dport = half.to.destination_id.raw();
     query.__bindgen_anon_1.tot_len = largest(packet, parsed)?;
     query.__bindgen_anon_2.tos = parsed.tos;
@@ -122,17 +122,22 @@ pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, half: &SessionHa
 impl Way {
     /// Sends the packet on its way.
     #[inline(always)]
-    pub fn send(&self) -> Outcome {
+    pub fn send<const LINK: usize>(&self, skb: &Skb<LINK>) -> Step<Outcome> {
+        let ethernet = self.caps & caps::ETHERNET != 0;
+        if ethernet && LINK == RAW {
+            // The helper takes a link-layer header off before it puts on the right one.
+            skb.add_link_header()?;
+        }
         // SAFETY: the helpers take any interface index; without parameters the next hop is the
         // one that the route has.
         let code = unsafe {
-            if self.caps & caps::ETHERNET != 0 {
+            if ethernet {
                 bpf_redirect_neigh(self.ifindex, core::ptr::null_mut(), 0, 0)
             } else {
                 bpf_redirect(self.ifindex, 0)
             }
         };
-        Outcome::Redirected(Reason::Hairpin, code)
+        Ok(Outcome::Redirected(Reason::Hairpin, code))
     }
 }
 

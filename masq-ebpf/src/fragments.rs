@@ -2,9 +2,14 @@
 //! remembered and done to them. A later fragment that overtakes the first is not known yet.
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
-use masq_common::{be::Addr, checksum::Delta, session::SessionHalf};
+use masq_common::{
+    be::Addr,
+    checksum::Delta,
+    session::SessionHalf,
+    time::{Span, Tick},
+};
 
-use crate::packet::full::Full;
+use crate::{clock, config, packet::full::Full};
 
 /// A fragmented datagram (RFC 791: these four tell its fragments from all others).
 #[repr(C)]
@@ -29,7 +34,11 @@ pub struct Translation {
     /// Difference for the IP checksum.
     pub delta: Delta,
     zero: u16,
+    seen: Tick,
 }
+
+/// How long a first fragment is remembered: identifications come round again.
+const MEMORY: Span = Span::from_secs(5);
 
 /// LRU is right here: an entry lives for milliseconds, and a datagram whose entry is evicted is
 /// lost like one of its fragments on the way.
@@ -49,7 +58,7 @@ fn datagram(full: &Full) -> Datagram {
 
 /// Remembers what is done to a first fragment.
 #[inline(always)]
-pub fn remember(full: &Full, half: &SessionHalf) {
+pub fn remember(full: &Full, half: &SessionHalf, now: Tick) {
     let datagram = datagram(full);
     let translation = Translation {
         datagram,
@@ -57,6 +66,7 @@ pub fn remember(full: &Full, half: &SessionHalf) {
         destination: half.to.destination,
         delta: half.addr_delta,
         zero: 0,
+        seen: now,
     };
     // Failing to remember loses this datagram's later fragments, which are then counted.
     let _ = FRAGMENTS.insert(datagram, translation, u64::from(BPF_ANY));
@@ -73,5 +83,6 @@ pub fn recall(full: &Full) -> Option<Translation> {
         && found.datagram.destination == wanted.destination
         && found.datagram.identification == wanted.identification
         && found.datagram.protocol == wanted.protocol;
-    same.then_some(found)
+    let now = clock::now(config::settings().ok()?);
+    (same && now.since(found.seen) <= MEMORY).then_some(found)
 }

@@ -69,10 +69,14 @@ fn quote<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Quote> {
 
 /// What the quote becomes: the packet that it quotes has passed the half whose answers have its
 /// tuple reversed.
+/// `outbound` is the direction of that half: the error is about a packet of the other one.
 #[inline(always)]
-fn original(quote: &Quote) -> Step<Tuple> {
-    let found = sessions::find(&quote.key.reversed()).ok_or(Reason::IcmpErrorUnknown)?;
-    Ok(found.half.to.reversed())
+fn original(quote: &Quote, outbound: bool) -> Step<Tuple> {
+    let half = sessions::find(&quote.key.reversed()).ok_or(Reason::IcmpErrorUnknown)?.half;
+    if half.is_outbound() != outbound {
+        return Err(Reason::IcmpErrorUnknown);
+    }
+    Ok(half.to.reversed())
 }
 
 /// An error from outside about a packet that we have translated; [`Reason::NoSession`] if it is
@@ -80,7 +84,7 @@ fn original(quote: &Quote) -> Step<Tuple> {
 #[inline(never)]
 pub fn inbound<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Outcome> {
     let quote = quote(skb, full).map_err(|_| Reason::NoSession)?;
-    let new = original(&quote).map_err(|_| Reason::NoSession)?;
+    let new = original(&quote, false).map_err(|_| Reason::NoSession)?;
     // A quote of ours is of a packet that has left with the address which the error came to.
     if quote.key.tuple.source != full.key.tuple.destination {
         return Err(Reason::NoSession);
@@ -97,7 +101,7 @@ pub fn inbound<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Outcome>
 #[inline(never)]
 pub fn outbound<const LINK: usize>(skb: &Skb<LINK>, full: &Full, external: Addr) -> Step<Outcome> {
     let quote = quote(skb, full)?;
-    let new = original(&quote)?;
+    let new = original(&quote, true)?;
     translate(skb, full, &quote, &new)?;
     let outer = full.key.tuple;
     let delta = Delta::addr(outer.source, external);
@@ -110,7 +114,7 @@ pub fn outbound<const LINK: usize>(skb: &Skb<LINK>, full: &Full, external: Addr)
 #[inline(never)]
 pub fn own<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Outcome> {
     let quote = quote(skb, full).map_err(|_| Reason::Own)?;
-    let new = original(&quote).map_err(|_| Reason::Own)?;
+    let new = original(&quote, true).map_err(|_| Reason::Own)?;
     translate(skb, full, &quote, &new)?;
     Ok(Outcome::Ends(Reason::IcmpErrorOwn))
 }

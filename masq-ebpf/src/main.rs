@@ -42,7 +42,7 @@ use packet::{ETHERNET, RAW, skb::Skb, xdp::Frame};
 
 #[xdp]
 fn fast_xdp(ctx: XdpContext) -> u32 {
-    verdict::xdp(hooks::fast::run(&Frame::new(&ctx)))
+    verdict::xdp(hooks::fast::run(&Frame::new(&ctx), 0))
 }
 
 #[classifier]

@@ -68,12 +68,12 @@ impl Port {
     pub fn claim(self, owner: Owner) -> Option<u32> {
         let slot = self.slot()?;
         let state = SlotState(state_of(slot));
-        if !state.is_free() || !swap(slot, state, state.claimed()) {
+        if !state.is_free() || !swap(slot, state, state.reserved()) {
             return None;
         }
-        // SAFETY: the slot is ours since the swap; nobody reads the owner of a mapping that is not
-        // in the mapping table yet.
+        // SAFETY: the slot is ours since the swap, and nobody reads its owner before it is held.
         unsafe { ptr::write_volatile(&raw mut (*slot).owner, owner.pack()) }
+        swap(slot, state.reserved(), state.claimed());
         self.count(1);
         Some(state.claimed().generation())
     }
@@ -93,21 +93,18 @@ impl Port {
         false
     }
 
-    /// One session less. If it was the last one, the holder is returned: its mapping has to be
-    /// removed, and then the port [`free`](Self::free)d.
+    /// One session less, of those that the caller has joined or claimed. If it was the last one,
+    /// the holder is returned: its mapping has to be removed, and then the port
+    /// [`free`](Self::free)d.
     #[inline(always)]
     pub fn leave(self) -> Option<Holder> {
         let slot = self.slot()?;
-        for _ in 0..SWAPS {
-            let state = SlotState(state_of(slot));
-            let left = state.left()?;
-            if swap(slot, state, left) {
-                return left
-                    .is_retiring()
-                    .then(|| Holder { generation: state.generation(), owner: owner_of(slot) });
-            }
-        }
-        None
+        // SAFETY: an element of an array, aligned, changed atomically only.
+        let before = SlotState(unsafe { atomic::decrement(&raw mut (*slot).state) });
+        before
+            .left()
+            .is_some_and(SlotState::is_retiring)
+            .then(|| Holder { generation: before.generation(), owner: owner_of(slot) })
     }
 
     /// Gives the port back, after [`leave`](Self::leave) has returned its holder.
@@ -178,7 +175,7 @@ impl<'a> Search<'a> {
     /// A search that has not begun; `port` names WAN and protocol.
     #[inline(always)]
     pub fn new(request: &'a Request<'a>, port: Port, pools: [Pool; 2]) -> Self {
-        Self { request, port, pools, start: random(), generation: 0, found: false }
+        Self { request, port, pools, start: random() >> 1, generation: 0, found: false }
     }
 }
 

@@ -19,12 +19,13 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use masq_common::{
+    be::Addr,
     event::{CloseCause, Event, RetireRequest},
     flow::FlowKey,
     reason::Reason,
     session::{SessionHalf, flags, remaining},
-    settings::Settings,
-    time::Tick,
+    settings::{Settings, prefix},
+    time::{Span, Tick},
 };
 
 use crate::{
@@ -35,9 +36,9 @@ use crate::{
     sessions,
 };
 
-/// The report of a session that is being ended, by [`Run`]: too large for the stack.
+/// The session that is being ended, by [`Run`]: too large for the stack.
 #[btf_map]
-static REPORT: PerCpuArray<Event, 2> = PerCpuArray::new();
+static ENDING: PerCpuArray<Ending, 2> = PerCpuArray::new();
 
 /// On whose behalf a session is ended. The daemon's run may be interrupted by a hook's.
 #[repr(u8)]
@@ -48,6 +49,9 @@ pub enum Run {
     /// The daemon's.
     Daemon = 1,
 }
+
+/// Longer than it takes to insert or remove the two halves of a session.
+const HALF_MADE: Span = Span::from_secs(2);
 
 /// Lets go of a port that was held for a session. The last one takes the mapping with it.
 #[inline(never)]
@@ -62,53 +66,107 @@ pub fn let_go(held: Held) {
     }
 }
 
+/// A session that is to be ended: all that is needed once its halves are gone.
+#[repr(C)]
+struct Ending {
+    report: Event,
+    outbound: FlowKey,
+    inbound: FlowKey,
+    held: Held,
+    created: Tick,
+    /// The remote address of its permit, or none.
+    permitted: Addr,
+}
+
 /// Ends the session that one of its halves has `key`; false if it is not to be ended, or if
 /// another CPU does it.
 #[inline(never)]
 pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick, run: Run) -> bool {
-    let Some(half) = sessions::entry(key) else { return false };
-    let partner = half.partner();
-    let Some(other) = sessions::entry(&partner) else {
-        // Half a session: the rest of a race. It holds nothing.
-        let expired = remaining(half, half, &settings.timeouts, now).is_none();
-        return (expired || cause as u8 != CloseCause::Expired as u8) && sessions::remove(key);
-    };
-    if cause as u8 == CloseCause::Expired as u8
-        && remaining(half, other, &settings.timeouts, now).is_some()
-    {
+    let Some(ending) = ENDING.get_ptr_mut(run as u32) else { return false };
+    // SAFETY: this CPU's own element of this kind of run; `judge` fills it in.
+    let ending = unsafe { &mut *ending };
+    ending.outbound = *key;
+    ending.created = now;
+    match judge(ending, cause, settings, run) {
+        Judgement::Spare => return false,
+        Judgement::Half => return sessions::remove(key),
+        Judgement::End => {}
+    }
+    if !sessions::remove(&ending.inbound) {
         return false;
     }
-    let (outbound, inbound) = if half.is_outbound() { (half, other) } else { (other, half) };
-    let (outbound_key, inbound_key) =
-        if half.is_outbound() { (key, &partner) } else { (&partner, key) };
-    let held = Held {
-        port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
-        flags: outbound.flags & flags::OVERLAP,
-    };
-    let remote = (outbound.flags & flags::PERMIT != 0).then_some(outbound.to.destination);
-    // Written before the halves go: afterwards their memory may belong to others.
-    let report = events::wanted(settings).then(|| REPORT.get_ptr_mut(run as u32)).flatten();
-    if let Some(report) = report {
-        // SAFETY: this CPU's own element of this kind of run.
-        describe(unsafe { &mut *report }, outbound, inbound, cause, settings);
-    }
-    if !sessions::remove(inbound_key) {
-        return false;
-    }
-    if let Some(report) = report {
-        // SAFETY: as above.
-        events::output(unsafe { &*report });
-    }
-    sessions::remove(outbound_key);
     counters::bump(Reason::SessionClosed);
-    if let Some(remote) = remote {
-        permits::revoke(held.port, remote);
+    if events::wanted(settings) {
+        events::output(&ending.report);
     }
-    let_go(held);
+    if sessions::entry(&ending.outbound).is_some_and(|half| half.created == ending.created) {
+        sessions::remove(&ending.outbound);
+    }
+    if !ending.permitted.is_none() {
+        permits::revoke(ending.held.port, ending.permitted);
+    }
+    let_go(ending.held);
     true
 }
 
+/// What is to become of a session.
+enum Judgement {
+    /// It lives on, or does not exist.
+    Spare,
+    /// Only a half is left of it, which is to be removed.
+    Half,
+    /// It is to be ended.
+    End,
+}
+
+/// Judges the session that one of its halves has the key in `ending.outbound`, and fills in the
+/// rest; writes its report as well, since afterwards the memory of the halves may belong to others.
 #[inline(never)]
+fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) -> Judgement {
+    let now = ending.created;
+    let Some(half) = sessions::entry(&ending.outbound) else { return Judgement::Spare };
+    let Some(other) = sessions::entry(&half.partner()) else {
+        // Half a session: another CPU is just making or ending it, or it is the rest of a race,
+        // which holds no port. Only the daemon clears that up, when it is old enough to be sure.
+        let rest = matches!(run, Run::Daemon) && now.since(half.created) > HALF_MADE;
+        return if rest { Judgement::Half } else { Judgement::Spare };
+    };
+    let (outbound, inbound) = if half.is_outbound() { (half, other) } else { (other, half) };
+    let spared = match cause {
+        CloseCause::Expired => remaining(half, other, &settings.timeouts, now).is_some(),
+        CloseCause::AddressLost => is_current(outbound, run),
+        CloseCause::Flushed => false,
+    };
+    if spared {
+        return Judgement::Spare;
+    }
+    ending.outbound = outbound.key();
+    ending.inbound = inbound.key();
+    ending.created = outbound.created;
+    ending.held = Held {
+        port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
+        flags: outbound.flags & flags::OVERLAP,
+    };
+    let permit = outbound.flags & flags::PERMIT != 0;
+    ending.permitted = if permit { outbound.to.destination } else { Addr::NONE };
+    if events::wanted(settings) {
+        describe(&mut ending.report, outbound, inbound, cause, settings);
+    }
+    Judgement::End
+}
+
+/// Whether a session that the daemon removes for its lost address has in the meantime made room for
+/// one with the current address.
+#[inline(always)]
+fn is_current(outbound: &SessionHalf, run: Run) -> bool {
+    if matches!(run, Run::Hook) {
+        return false;
+    }
+    let flags = config::prefix(outbound.to.source);
+    flags & prefix::EXTERNAL != 0 && flags >> prefix::WAN_SHIFT == u32::from(outbound.wan)
+}
+
+#[inline(always)]
 fn describe(
     event: &mut Event,
     outbound: &SessionHalf,

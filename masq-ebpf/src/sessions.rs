@@ -79,11 +79,12 @@ impl Found {
     }
 
     /// Notes that `packets` packets of `bytes` bytes in all have passed. Writes no more than has
-    /// changed; a TCP reset does not keep a session alive.
+    /// changed; TCP resets do not keep a session alive.
     #[inline(always)]
     pub fn touch(&self, now: Tick, tcp_flags: u8, packets: u64, bytes: u64) {
         let half = &self.half;
-        let reset = half.protocol == TCP && tcp_flags & tcp::RST != 0;
+        // The first reset starts the timer of a closing session; further ones do not move it.
+        let reset = half.protocol == TCP && tcp_flags & half.tcp_seen & tcp::RST != 0;
         // SAFETY: the entry is readable and writable until the program ends. If it was given to
         // another session since it was copied, that one gets a packet too many and a time stamp
         // that is not wrong. Counters are added to atomically: both CPUs may see one direction.

@@ -45,6 +45,8 @@ fn session() -> impl Strategy<Value = SessionPair> {
     (protocol, seen.clone(), seen, any::<bool>()).prop_map(|(protocol, out, back, outside)| {
         let mut pair = pair(protocol, if outside { flags::FROM_OUTSIDE } else { 0 });
         (pair.outbound.tcp_seen, pair.inbound.tcp_seen) = (out, back);
+        // Otherwise one that was opened from outside is only waiting for an answer.
+        pair.outbound.packets = 1;
         pair
     })
 }

@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// A first packet at an external endpoint.
-pub struct Arrival {
+pub struct Arrival<'a> {
     /// As it arrives there.
-    pub key: FlowKey,
+    pub key: &'a FlowKey,
     /// Index of the WAN.
     pub wan: u8,
 }
 
-impl Arrival {
+impl Arrival<'_> {
     #[inline(always)]
     const fn port(&self) -> Port {
         Port { wan: self.wan, protocol: self.key.protocol, id: self.key.tuple.destination_id }
@@ -68,15 +68,17 @@ impl Arrival {
         let outside = (arrival.destination, self.wan);
         let request = Request::new(skb, settings, &key, outside, now, flags::FROM_OUTSIDE);
         let held = Held { port, flags: 0 };
-        let insertion = pair::insert(&request, held);
+        let mut insertion = pair::insert(&request, held);
+        if insertion == pair::Insertion::RoomMade {
+            insertion = pair::insert(&request, held);
+        }
         if insertion != pair::Insertion::Done {
             retire::let_go(held);
         }
         match insertion {
             pair::Insertion::Done | pair::Insertion::Adopted => Ok(()),
-            pair::Insertion::RoomMade | pair::Insertion::Taken | pair::Insertion::Full => {
-                Err(Reason::NoSession)
-            }
+            pair::Insertion::Full => Err(Reason::SessionTableFull),
+            pair::Insertion::RoomMade | pair::Insertion::Taken => Err(Reason::NoSession),
         }
     }
 }

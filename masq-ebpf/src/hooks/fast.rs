@@ -1,9 +1,10 @@
 //! Established flows, both directions: look up, ask for the next hop, rewrite, redirect.
 //!
-//! Cost for each packet: one lookup in the session hash, one FIB lookup, one lookup in the small
-//! device hash, one read of the coarse clock; the settings and the counter are array elements.
+//! Cost for each packet: one lookup in the session hash, one FIB lookup, one lookup of the outgoing
+//! device in a small hash (at XDP also of the one it came in by), one read of the coarse clock; the
+//! settings and the counter are array elements.
 
-use masq_common::{reason::Reason, session::flags};
+use masq_common::{reason::Reason, session::flags, settings::role};
 
 use crate::{
     clock, config, forward,
@@ -12,26 +13,33 @@ use crate::{
     verdict::{Outcome, Step},
 };
 
-/// Runs the fast path on a packet.
+/// Runs the fast path on a packet that has come in by an interface of this `role`; 0 if only the
+/// packet can tell.
 #[inline(always)]
-pub fn run<P: Packet>(packet: &P) -> Outcome {
-    decide(packet).into()
+pub fn run<P: Packet>(packet: &P, role: u8) -> Outcome {
+    decide(packet, role).into()
 }
 
 #[inline(always)]
-fn decide<P: Packet>(packet: &P) -> Step<Outcome> {
+fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
     let parsed = parse(packet)?;
     let found = sessions::find(&parsed.key).ok_or(Reason::NoSession)?;
     let half = &found.half;
-    // The inbound half of a session that was opened from outside cannot tell whether it is alive.
-    let tells = half.is_outbound() || half.flags & flags::FROM_OUTSIDE == 0;
+    let arrived_by = packet.addressee()?;
+    let role = if P::XDP { arrived_by } else { role };
+    // Whoever forges the tuple of somebody's session is on the wrong side of it.
+    if half.is_outbound() != (role == role::LAN) {
+        return Err(Reason::WrongSide);
+    }
     if half.flags & flags::OWN != 0 {
         return Err(Reason::Own);
     }
-    packet.is_for_us()?;
     let settings = config::settings()?;
     let now = clock::now(settings);
-    if !tells || !found.is_fresh(settings, now) {
+    // The inbound half of a session that was opened from outside cannot tell by itself.
+    let tells = half.is_outbound() || half.flags & flags::FROM_OUTSIDE == 0;
+    if tells && !found.is_fresh(settings, now) || !tells && !sessions::is_alive(half, settings, now)
+    {
         return Err(Reason::Stale);
     }
     if parsed.ttl <= 1 {

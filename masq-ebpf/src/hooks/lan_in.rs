@@ -11,7 +11,7 @@ use masq_common::{
     be::Addr,
     flow::{FlowKey, ICMP},
     reason::Reason,
-    settings::{Device, prefix},
+    settings::{Device, prefix, role},
 };
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     forward,
     hooks::{fast, wan_in, wan_out},
     packet::{
+        Packet as _,
         full::{self, Full, Kind},
         skb::Skb,
     },
@@ -52,12 +53,13 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
 /// The fast path, as a function of its own: its stack is free again for hairpinning.
 #[inline(never)]
 fn established<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
-    fast::run(skb)
+    fast::run(skb, role::LAN)
 }
 
 /// A packet to one of our external addresses; [`Reason::NoSession`] if it is for the router.
-#[inline(never)]
+#[inline(always)]
 fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<Outcome> {
+    skb.addressee()?;
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
     // A ping to the external address is for the router.
     let plain = full.kind == Kind::Flow && full.key.protocol != ICMP && !full.first_fragment;
@@ -89,7 +91,7 @@ fn admit<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey, wan
         return Ok(());
     }
     full.opens().map_err(|_| Reason::HairpinFiltered)?;
-    let wanted = Arrival { key: *arrival, wan };
+    let wanted = Arrival { key: arrival, wan };
     let holder = wanted.holder(settings).ok_or(Reason::HairpinFiltered)?;
     wanted.admit(skb.raw(), holder, settings, now).map_err(|_| Reason::HairpinFiltered)
 }
@@ -102,5 +104,5 @@ fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey) -
     super::apply(skb, full, &full.key)?;
     super::apply(skb, full, arrival)?;
     skb.age()?;
-    Ok(way.send())
+    way.send(skb)
 }

@@ -34,7 +34,7 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step
     let now = clock::now(config::settings()?);
     found.touch(now, full.tcp_flags, full.packets, full.bytes);
     if full.first_fragment {
-        fragments::remember(full, &found.half);
+        fragments::remember(full, &found.half, now);
     }
     skb.rewrite(&found.half, full.transport)
 }

@@ -15,6 +15,7 @@ use crate::{
     hooks::fast,
     icmp_error,
     packet::{
+        Packet as _,
         full::{self, Full, Kind},
         skb::Skb,
     },
@@ -35,6 +36,7 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
             | Reason::NoNeighbour
             | Reason::NoRoute
             | Reason::OtherDevice
+            | Reason::WrongSide
             | Reason::Own,
         ) => full(skb).into(),
         outcome => outcome,
@@ -44,7 +46,7 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
 /// The fast path, as a function of its own: its stack is free again for the full path.
 #[inline(never)]
 fn established<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
-    fast::run(skb)
+    fast::run(skb, role::WAN)
 }
 
 /// The full path: translate, and let the kernel route.
@@ -54,9 +56,10 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
     if device.role != role::WAN {
         return Err(Reason::NoRole);
     }
+    skb.addressee()?;
     let (source, destination) = full::addresses(skb).ok_or(Reason::NoSession)?;
     if device.address.is_none() || destination != device.address {
-        return elsewhere(source, destination);
+        return elsewhere(skb, &device, source, destination);
     }
     // To the router itself: what is damaged, its own stack drops.
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
@@ -77,23 +80,40 @@ fn ensure<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> S
     let settings = config::settings()?;
     let now = clock::now(settings);
     if is_alive(&full.key, settings, now) {
+        if full.is_syn() {
+            sessions::reopen(&full.key);
+        }
         return Ok(());
     }
     admit(skb, full, device, settings, now)
 }
 
-/// Whether a packet has a session that is alive.
+/// Whether a packet from outside has a session that is alive.
 #[inline(never)]
 pub fn is_alive(key: &FlowKey, settings: &Settings, now: Tick) -> bool {
-    sessions::entry(key).is_some_and(|half| sessions::is_alive(half, settings, now))
+    sessions::entry(key)
+        .is_some_and(|half| !half.is_outbound() && sessions::is_alive(half, settings, now))
 }
 
 /// A packet to another address: to the inside it does not get this way.
-#[inline(always)]
-fn elsewhere(source: Addr, destination: Addr) -> Step<Outcome> {
+#[inline(never)]
+fn elsewhere<const LINK: usize>(
+    skb: &Skb<LINK>,
+    device: &Device,
+    source: Addr,
+    destination: Addr,
+) -> Step<Outcome> {
+    if skb.was_encrypted() {
+        // Out of an IPsec tunnel: comes by this interface, but not from whoever is behind it.
+        return Err(Reason::NoSession);
+    }
     let flags = config::prefix(destination);
     if flags & prefix::INSIDE != 0 && flags & prefix::ROUTER == 0 {
         return Err(Reason::UnsolicitedToLan);
+    }
+    if device.address.is_none() {
+        // Before there is an address, a DHCP server may have one that the LAN uses too.
+        return Err(Reason::NoSession);
     }
     unasked(source)
 }
@@ -128,7 +148,7 @@ fn admit<const LINK: usize>(
     if full.opens().is_err() {
         return unasked(full.key.tuple.source);
     }
-    let wanted = create::admission::Arrival { key: full.key, wan: device.wan };
+    let wanted = create::admission::Arrival { key: &full.key, wan: device.wan };
     let Some(holder) = wanted.holder(settings) else { return unasked(full.key.tuple.source) };
     if config::prefix(full.key.tuple.source) & prefix::INSIDE != 0 {
         return Err(Reason::SpoofedSource);

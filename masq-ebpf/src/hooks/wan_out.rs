@@ -22,7 +22,6 @@ use crate::{
         full::{self, Full, Kind},
         skb::Skb,
     },
-    ports::Port,
     retire, sessions,
     verdict::{Outcome, Step},
 };
@@ -43,22 +42,26 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     if device.role != role::WAN {
         return Outcome::Ends(Reason::NoRole);
     }
-    if is_inside(skb, &device) { inside(skb, &device).into() } else { own(skb, &device).into() }
+    let Some((source, _)) = full::addresses(skb) else {
+        return Outcome::Ends(Reason::Own);
+    };
+    let ingress = skb.ingress_ifindex();
+    if source == device.address {
+        // The fast path's own work comes by here again: no more than this for it.
+        if config::is_lan(ingress) {
+            return Outcome::Ends(Reason::AlreadyTranslated);
+        }
+        return own(skb, &device).into();
+    }
+    if is_inside(source, ingress) { inside(skb, &device).into() } else { own(skb, &device).into() }
 }
 
-/// Whether a packet comes from the inside: from a LAN interface, or from a socket of the router
-/// that is bound to its own address there.
+/// Whether a packet comes from the inside: by a LAN interface, or with an inside source. The kernel
+/// may name another interface than the LAN's (a VRF, one that has just been made anew), and a
+/// socket of the router may be bound to its address there.
 #[inline(always)]
-fn is_inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> bool {
-    match skb.ingress_ifindex() {
-        0 => match full::addresses(skb) {
-            Some((source, _)) if source != device.address => {
-                config::prefix(source) & (prefix::INSIDE | prefix::ROUTER) != 0
-            }
-            _ => false,
-        },
-        ifindex => config::is_lan(ifindex),
-    }
+fn is_inside(source: Addr, ingress: u32) -> bool {
+    config::is_lan(ingress) || config::prefix(source) & (prefix::INSIDE | prefix::ROUTER) != 0
 }
 
 /// A packet from the inside.
@@ -67,9 +70,6 @@ fn inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> 
     let full = full::parse(skb)?;
     if device.address.is_none() {
         return Err(Reason::NoWanAddress);
-    }
-    if full.key.tuple.source == device.address {
-        return Err(Reason::AlreadyTranslated);
     }
     match full.kind {
         Kind::IcmpError => return icmp_error::outbound(skb, full, device.address),
@@ -108,6 +108,7 @@ pub fn ensure<const LINK: usize>(
             retire::session(&full.key, cause, settings, now, retire::Run::Hook);
         }
         State::None => {}
+        State::Forged => return Err(Reason::SpoofedSource),
     }
     full.opens()?;
     if flags == 0 && config::prefix(full.key.tuple.source) & prefix::SOURCE == 0 {
@@ -125,11 +126,16 @@ enum State {
     Gone(CloseCause),
     /// There is none.
     None,
+    /// Of packets from outside: whoever sends this on the inside forges its source.
+    Forged,
 }
 
 #[inline(never)]
 fn state(full: &Full, device: &Device, settings: &Settings, now: Tick) -> State {
     let Some(half) = sessions::entry(&full.key) else { return State::None };
+    if !half.is_outbound() {
+        return State::Forged;
+    }
     if half.wan != device.wan || half.to.source != device.address {
         return State::Gone(CloseCause::AddressLost);
     }
@@ -161,15 +167,13 @@ fn later_fragment<const LINK: usize>(
 #[inline(never)]
 fn own<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
     let full = full::parse(skb).map_err(|_| Reason::Own)?;
-    if full.key.tuple.source != device.address || device.address.is_none() {
-        return Err(Reason::Own);
-    }
     match full.kind {
+        // From whichever address of the router.
         Kind::IcmpError => return icmp_error::own(skb, full),
-        Kind::Flow => {}
+        Kind::Flow if full.key.tuple.source == device.address => {}
         _ => return Err(Reason::Own),
     }
-    if !collides(full, device) {
+    if !collides(full) {
         return Err(Reason::Own);
     }
     // A LAN host talks to the same remote endpoint from the same port: the router's flow gets
@@ -181,14 +185,9 @@ fn own<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
     Ok(Outcome::Ends(Reason::OwnTranslated))
 }
 
-/// Whether the answers to a packet of the router would be taken for a LAN host's. Costs one array
-/// element for a port that no mapping holds.
+/// Whether a packet of the router is translated already, or its answers would be taken for a LAN
+/// host's.
 #[inline(never)]
-fn collides(full: &Full, device: &Device) -> bool {
-    let tuple = &full.key.tuple;
-    let port = Port { wan: device.wan, protocol: full.key.protocol, id: tuple.source_id };
-    if port.holder().is_none() {
-        return false;
-    }
+fn collides(full: &Full) -> bool {
     sessions::entry(&full.key).is_some() || sessions::entry(&full.key.reversed()).is_some()
 }

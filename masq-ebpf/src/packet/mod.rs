@@ -47,8 +47,9 @@ pub trait Packet {
     /// What keeps this packet from being looked at, if anything: not IPv4, tagged.
     fn obstacle(&self) -> Step<()>;
 
-    /// Whether it was sent to this station, and not merely seen by it.
-    fn is_for_us(&self) -> Step<()>;
+    /// That it was sent to this station, and not merely seen by it. At XDP, where the device has
+    /// to be looked up for that, the device's role.
+    fn addressee(&self) -> Step<u8>;
 
     /// Size of the segments that a super-packet will be cut into, without headers, and their
     /// number; `None` for an ordinary packet.

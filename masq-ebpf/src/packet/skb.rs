@@ -4,10 +4,10 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_xfrm_state},
     helpers::{
         bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_redirect, bpf_skb_change_head,
-        bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
+        bpf_skb_get_xfrm_state, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -187,6 +187,25 @@ impl<const LINK: usize> Skb<LINK> {
         self.rewrite_addresses(half.to.source, half.to.destination, half.addr_delta)
     }
 
+    /// Whether IPsec has unpacked it from another packet.
+    #[inline(always)]
+    pub fn was_encrypted(&self) -> bool {
+        // SAFETY: all fields are integers; the helper writes the whole of `state` or fails.
+        unsafe {
+            let mut state: bpf_xfrm_state = core::mem::zeroed();
+            let size = size_of::<bpf_xfrm_state>() as u32;
+            bpf_skb_get_xfrm_state(self.skb, 0, &raw mut state, size, 0) == 0
+        }
+    }
+
+    /// Puts an empty link-layer header in front of a packet that has none.
+    #[inline(always)]
+    pub fn add_link_header(&self) -> Step<()> {
+        // SAFETY: the helper makes room for the header or fails.
+        let code = unsafe { bpf_skb_change_head(self.skb, ETHERNET as u32, 0) };
+        if code == 0 { Ok(()) } else { Err(Reason::RewriteFailed) }
+    }
+
     /// Takes one off the TTL, which has to be greater than one.
     #[inline(always)]
     pub fn age(&self) -> Step<()> {
@@ -239,10 +258,7 @@ impl<const LINK: usize> Skb<LINK> {
             return Ok(());
         }
         if LINK == RAW {
-            // SAFETY: the helper makes room for the header or fails.
-            if unsafe { bpf_skb_change_head(self.skb, ETHERNET as u32, 0) } != 0 {
-                return Err(Reason::RewriteFailed);
-            }
+            self.add_link_header()?;
         }
         let eth: *mut EthHdr = at(self.pointers(), 0).ok_or(Reason::RewriteFailed)?;
         // SAFETY: `at` has checked that the header is accessible.
@@ -300,11 +316,8 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
-    fn is_for_us(&self) -> Step<()> {
-        if self.pkt_type() != PACKET_HOST {
-            return Err(Reason::NotForUs);
-        }
-        Ok(())
+    fn addressee(&self) -> Step<u8> {
+        if self.pkt_type() == PACKET_HOST { Ok(0) } else { Err(Reason::NotForUs) }
     }
 
     #[inline(always)]

@@ -47,10 +47,10 @@ pub unsafe fn set<H, T: Copy>(header: *mut H, offset: usize, value: T) {
     unsafe { *header.cast::<u8>().add(offset).cast::<T>() = value }
 }
 
-/// Rewrites link-layer addresses, IP addresses, TTL and IP checksum.
+/// Rewrites IP addresses, TTL and IP checksum.
 ///
 /// # Safety
-/// Both headers have to be accessible; `eth` may be null for a device without one.
+/// The header has to be accessible.
 #[inline(always)]
 pub unsafe fn rewrite_ip(ip: *mut Ipv4Hdr, parsed: &Fast, half: &SessionHalf) {
     let ttl_and_protocol = offset_of!(Ipv4Hdr, ttl);
@@ -149,14 +149,14 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn is_for_us(&self) -> Step<()> {
+    fn addressee(&self) -> Step<u8> {
         let eth: *const EthHdr = at(self.window(), 0).ok_or(Reason::Unusual)?;
         let device = config::device(self.ifindex()).ok_or(Reason::NoRole)?;
         let [a, b, c, d, e, f] = device.mac;
         let mac = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
         // SAFETY: `at` has checked that the whole header is accessible.
         let destination: (u32, u16) = unsafe { (field(eth, 0), field(eth, 4)) };
-        if destination == mac { Ok(()) } else { Err(Reason::NotForUs) }
+        if destination == mac { Ok(device.role) } else { Err(Reason::NotForUs) }
     }
 
     #[inline(always)]
