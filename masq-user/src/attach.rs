@@ -195,8 +195,12 @@ impl Attacher {
     fn attach_tc(&self, hook: Hook, name: &str, ethernet: bool) -> Result<SchedClassifierLink> {
         let program = hook.program(ethernet);
         let options = match self.kind {
-            TcKind::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
-            TcKind::Clsact => TcAttachOptions::Netlink(NlOptions::default()),
+            // Before all others: a program that ends the chain with "pass" must not let packets
+            // leave untranslated.
+            TcKind::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
+            TcKind::Clsact => {
+                TcAttachOptions::Netlink(NlOptions { priority: 1, ..NlOptions::default() })
+            }
         };
         self.plane
             .with_classifier(program, |program| {

@@ -12,7 +12,7 @@ use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
     reason::Reason,
-    session::SessionHalf,
+    session::{SessionHalf, UNANSWERED, flags},
     settings::Timeouts,
     time::Tick,
 };
@@ -36,7 +36,7 @@ const BATCH: usize = 2048;
 const SLICE: Duration = Duration::from_millis(2);
 
 /// Every so many passes, halves without a partner are looked for too. They are the rest of rare
-/// races and do no harm but for the memory.
+/// races; an outbound one would never be answered.
 const ORPHAN_PASS: u64 = 16;
 
 /// Shortest and longest pause between two passes.
@@ -157,7 +157,10 @@ impl Pass<'_> {
             if is_lost(half, addresses) {
                 // Created by a program that had read the old address just before it changed.
                 work.lost.push(half.key());
-            } else if (half.is_outbound() || self.orphans) && may_be_over(half, timeouts, now) {
+            } else if half.is_outbound() && (self.orphans || may_be_over(half, timeouts, now))
+                || self.orphans && may_be_over(half, timeouts, now)
+            {
+                // An outbound half without a partner may be kept busy by its own packets.
                 work.expired.push(half.key());
             }
         }
@@ -167,7 +170,10 @@ impl Pass<'_> {
 /// Whether a session may have expired, judged by one half; the program that removes it looks at
 /// both.
 fn may_be_over(half: &SessionHalf, timeouts: &Timeouts, now: Tick) -> bool {
-    now.since(half.last_seen) > timeouts.certain(half.protocol)
+    let certain = timeouts.certain(half.protocol);
+    // One that was opened from outside and not answered goes sooner.
+    let from_outside = half.flags & flags::FROM_OUTSIDE != 0;
+    now.since(half.last_seen) > if from_outside { certain.min(UNANSWERED) } else { certain }
 }
 
 /// Whether a session translates to an address that its WAN does not have. Told by the outbound
