@@ -266,7 +266,7 @@ mod tests {
             config(&format!("--lan a --wan b {rest}")).unwrap().external_ports(protocol)
         };
         assert_eq!(ports("", TCP), 64_512 + 424);
-        assert_eq!(ports("", ICMP), 65_536);
+        assert_eq!(ports("", ICMP), 65_535);
         assert_eq!(ports("--ports 700-799", UDP), 100);
         assert_eq!(ports("--ports 1000-1099", UDP), 100);
     }
