@@ -188,6 +188,7 @@ mod tests {
             kind: None,
             hardware: true,
             xdp: None,
+            master: None,
         }
     }
 

@@ -80,7 +80,25 @@ pub fn interfaces(config: &Config, snapshot: &Snapshot, plan: &Plan) -> Result<(
             )));
         }
     }
+    check_ports(config, snapshot)?;
     check_foreign_xdp(snapshot, plan)
+}
+
+/// Packets of a bridge's or bond's port belong to the bridge or bond, which has the address. A VRF
+/// takes packets over as well, but leaves them their interface.
+fn check_ports(config: &Config, snapshot: &Snapshot) -> Result<()> {
+    for name in config.interfaces() {
+        let index = snapshot.link(name).and_then(|link| link.master);
+        let master = snapshot.links.iter().find(|link| Some(link.index) == index);
+        if let Some(master) = master.filter(|master| master.kind.as_deref() != Some("vrf")) {
+            return Err(Error::Refused(format!(
+                "{name} is a port of {master}, which has the packets and the address; name {master} \
+                 instead",
+                master = master.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// With `--mode xdp`, a program of somebody else is in the way.
@@ -180,6 +198,7 @@ mod tests {
             kind: None,
             hardware: true,
             xdp: None,
+            master: None,
         };
         Snapshot { links: (1..).zip(names).map(link).collect(), addresses: Vec::new() }
     }
@@ -229,6 +248,17 @@ mod tests {
         assert!(error.contains("42") && error.contains("eth1"), "{error}");
         assert!(checked("--lan eth1 --wan eth0", &machine).is_ok());
         assert!(checked("--lan eth1 --wan eth0 --mode tc", &machine).is_ok());
+    }
+
+    #[test]
+    fn the_port_of_a_bridge_is_refused_in_favour_of_the_bridge() {
+        let mut machine = machine_with(&["eth0", "eth1", "br0"]);
+        machine.links[1].master = Some(machine.links[2].index);
+        machine.links[2].kind = Some("bridge".to_owned());
+        let error = checked("--lan eth1 --wan eth0", &machine).unwrap_err();
+        assert!(error.contains("name br0 instead"), "{error}");
+        machine.links[2].kind = Some("vrf".to_owned());
+        assert!(checked("--lan eth1 --wan eth0", &machine).is_ok());
     }
 
     #[test]

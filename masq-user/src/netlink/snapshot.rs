@@ -52,6 +52,8 @@ pub struct Link {
     pub hardware: bool,
     /// Id of the XDP program that is attached to it.
     pub xdp: Option<u32>,
+    /// Index of the bridge, bond or VRF that it is a port of.
+    pub master: Option<u32>,
 }
 
 /// What the frames of a device begin with.
@@ -89,6 +91,7 @@ impl Link {
             kind: None,
             hardware: false,
             xdp: None,
+            master: None,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -103,6 +106,7 @@ impl Link {
                         _ => None,
                     });
                 }
+                LinkAttribute::Controller(index) => link.master = Some(*index),
                 LinkAttribute::Xdp(attributes) => link.xdp = xdp_program(attributes),
                 _ => {}
             }
