@@ -14,7 +14,10 @@ use masq_tests::{
     program::{Bench, Hook, Verdict, mac, pair},
 };
 
-use crate::table::{ends, frames_end};
+use crate::{
+    OBJECT,
+    table::{ends, frames_end},
+};
 
 /// The fast hooks that see packets from the LAN.
 const FROM_LAN: [Hook; 2] = [Hook::LanXdp, Hook::LanIn];
@@ -25,7 +28,7 @@ const REMOTE: Endpoint = (SERVER_1, 53);
 
 /// With a session of each protocol between [`INSIDE`] and [`REMOTE`].
 fn bench() -> Bench {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     for protocol in [TCP, UDP, ICMP] {
         bench.install(protocol, INSIDE, OUTSIDE.1, REMOTE);
     }
@@ -170,7 +173,7 @@ fn padding_stays_as_it_is() {
 
 #[test]
 fn the_kernels_routing_decides() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     // No neighbour entry, wrong side, no route at all.
     bench.namespace().ip("route add 198.51.100.11 via 203.0.113.200 dev wan0\n\
          route add 198.51.100.12 via 192.168.1.11 dev lan0\n\
@@ -224,7 +227,7 @@ fn a_session_of_another_wan_address_is_left_alone() {
 
 #[test]
 fn sessions_of_the_router_itself_are_left_alone() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let mut own = pair(UDP, INSIDE, OUTSIDE.1, REMOTE);
     own.outbound.flags |= flags::OWN;
     own.inbound.flags |= flags::OWN;

@@ -14,6 +14,8 @@ use masq_tests::{
     program::{Bench, Hook, Output, Verdict},
 };
 
+use crate::OBJECT;
+
 const INSIDE: Endpoint = (HOST_A, 40_000);
 const OUTSIDE: Endpoint = (ROUTER_WAN, 61_001);
 const REMOTE: Endpoint = (SERVER_1, 53);
@@ -42,7 +44,7 @@ fn packets(out: bool) -> Vec<Vec<u8>> {
 }
 
 fn bench() -> Bench {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     for protocol in [TCP, UDP, ICMP] {
         bench.install(protocol, INSIDE, OUTSIDE.1, REMOTE);
     }

@@ -17,6 +17,8 @@ use masq_tests::{
 };
 use serde::Deserialize;
 
+use crate::OBJECT;
+
 /// Vectors that the fast hooks leave to the full path: SYNs, ICMP errors, IP options, fragments.
 const NOT_FAST: [&str; 17] = [
     "V09", "V10", "V15", "V16", "V17", "V18", "V19", "V20", "V21", "V22", "V23", "V24", "V25",
@@ -105,7 +107,7 @@ fn the_list_is_complete() {
 
 #[test]
 fn xdp_translates_what_is_fast_and_leaves_the_rest() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     check(&mut bench, Vector::wrong_at_fast_hook, |direction| match direction {
         "out" => Some(Hook::LanXdp),
         "in" => Some(Hook::WanXdp),
@@ -115,7 +117,7 @@ fn xdp_translates_what_is_fast_and_leaves_the_rest() {
 
 #[test]
 fn tc_on_lan_ingress_translates_what_is_fast_and_leaves_the_rest() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     check(&mut bench, Vector::wrong_at_fast_hook, |direction| {
         (direction == "out" || direction == "hairpin").then_some(Hook::LanIn)
     });
@@ -123,7 +125,7 @@ fn tc_on_lan_ingress_translates_what_is_fast_and_leaves_the_rest() {
 
 #[test]
 fn tc_on_wan_ingress_translates_everything() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let wrong = |vector: &Vector, output: &Output| match vector.is_fast() {
         true => vector.wrong_at_fast_hook(output),
         false => vector.wrong_at_full_path(output),
@@ -133,7 +135,7 @@ fn tc_on_wan_ingress_translates_everything() {
 
 #[test]
 fn tc_on_wan_egress_translates_everything() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     check(&mut bench, Vector::wrong_at_full_path, |direction| match direction {
         "out" => Some(Hook::WanOut),
         "local-out" => Some(Hook::WanOutOwn),
@@ -143,7 +145,7 @@ fn tc_on_wan_egress_translates_everything() {
 
 #[test]
 fn devices_without_link_layer_header_translate_everything() {
-    let mut line = RawLine::new();
+    let mut line = RawLine::new(&OBJECT);
     let mut faults = Vec::new();
     for vector in vectors() {
         let side = match vector.direction.as_str() {
@@ -164,7 +166,7 @@ fn devices_without_link_layer_header_translate_everything() {
 
 #[test]
 fn a_redirected_frame_has_the_addresses_of_the_next_hop() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let next = |out: bool| match out {
         true => [mac("02:00:00:00:0b:01"), mac("02:00:00:00:02:01")],
         false => [mac("02:00:00:00:0a:0a"), mac("02:00:00:00:01:01")],

@@ -13,14 +13,14 @@ use masq_tests::{
     program::{Bench, Hook, Verdict, pair},
 };
 
-use crate::table::ends;
+use crate::{OBJECT, table::ends};
 
 const INSIDE: Endpoint = (HOST_A, 40_000);
 const OUTSIDE: Endpoint = (ROUTER_WAN, 61_001);
 const REMOTE: Endpoint = (SERVER_1, 53);
 
 fn bench() -> Bench {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     bench.install(UDP, INSIDE, OUTSIDE.1, REMOTE);
     bench.install(TCP, INSIDE, OUTSIDE.1, REMOTE);
     bench
@@ -141,7 +141,7 @@ fn a_host_without_neighbour_entry_is_the_kernels_to_find() {
 
 #[test]
 fn filtering_decides_who_else_is_let_in() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     const OUTSIDE: Endpoint = (ROUTER_WAN, INSIDE.1);
     // Opened by a packet: address-dependent filtering remembers whom it was sent to.
     let with =

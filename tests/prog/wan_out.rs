@@ -16,7 +16,10 @@ use masq_tests::{
     program::{Bench, Hook, Output, TABLE_SIZE, Verdict, pair},
 };
 
-use crate::table::{ends, frames_end};
+use crate::{
+    OBJECT,
+    table::{ends, frames_end},
+};
 
 const INSIDE: Endpoint = (HOST_A, 40_000);
 const REMOTE: Endpoint = (SERVER_1, 53);
@@ -39,7 +42,7 @@ fn external(output: &Output) -> u16 {
 
 #[test]
 fn a_first_packet_opens_a_session() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let packet = Packet::udp(INSIDE, REMOTE, b"first").tos(0xb8).ttl(63).bytes();
     let output = bench.run(Hook::WanOut, &packet);
     assert_eq!(output.verdict, Verdict::Pass);
@@ -63,7 +66,7 @@ fn a_first_packet_opens_a_session() {
 
 #[test]
 fn only_a_syn_and_a_request_open_sessions() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let tcp = |flags| Packet::tcp(INSIDE, (SERVER_1, 80), flags, b"").bytes();
     let icmp = |kind| Packet::icmp(HOST_A, SERVER_1, kind, 7 << 16 | 1, &[0; 12]).bytes();
     let cases = [
@@ -98,7 +101,7 @@ fn only_a_syn_and_a_request_open_sessions() {
 
 #[test]
 fn what_cannot_be_translated_is_dropped() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     bench.install(UDP, INSIDE, 61_001, REMOTE);
     let mut cases: Vec<_> = [0, 2, 4, 41, 46, 47, 50, 51, 88, 89, 103, 112, 115, 132, 136, 255]
         .map(|protocol| {
@@ -127,7 +130,7 @@ fn what_cannot_be_translated_is_dropped() {
 
 #[test]
 fn excluded_sources_are_dropped() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     bench.set_prefix([0; 4].into(), 0, 0);
     bench.set_prefix([192, 168, 1, 0].into(), 24, prefix::INSIDE);
     bench.set_prefix(HOST_A, 32, prefix::INSIDE | prefix::SOURCE);
@@ -145,7 +148,7 @@ fn excluded_sources_are_dropped() {
 
 #[test]
 fn without_an_address_nothing_leaves() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     open(&mut bench, INSIDE, REMOTE);
     bench.set_wan_address(Addr::NONE);
     let packet = Packet::udp(INSIDE, REMOTE, b"second").bytes();
@@ -159,7 +162,7 @@ fn without_an_address_nothing_leaves() {
 
 #[test]
 fn a_session_of_an_old_address_gives_way_to_a_new_one() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     open(&mut bench, INSIDE, REMOTE);
     bench.set_wan_address(Addr::from_octets([203, 0, 113, 77]));
     let output = bench.run(Hook::WanOut, &Packet::udp(INSIDE, REMOTE, b"second").bytes());
@@ -170,7 +173,7 @@ fn a_session_of_an_old_address_gives_way_to_a_new_one() {
 
 #[test]
 fn frames_that_are_not_ipv4_pass() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let [isp, router] = Hook::WanOut.link_addresses();
     let with_type = |ether_type: u16| {
         let mut frame = frame(isp, router, &Packet::udp(INSIDE, REMOTE, &[1; 32]).bytes());
@@ -192,7 +195,7 @@ fn frames_that_are_not_ipv4_pass() {
 
 #[test]
 fn the_routers_own_packets_pass_untouched() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let own = (ROUTER_WAN, 40_000);
     let mut broken = Packet::udp(own, REMOTE, b"data").bytes();
     broken[3] = 24;
@@ -215,7 +218,7 @@ fn the_routers_own_packets_pass_untouched() {
 
 #[test]
 fn the_routers_own_packets_from_its_lan_address_are_translated() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let packet = Packet::udp((ROUTER_LAN, 40_000), REMOTE, b"data").bytes();
     let output = bench.run(Hook::WanOutOwn, &packet);
     assert_eq!(output.reason(), OutboundSlow);
@@ -224,7 +227,7 @@ fn the_routers_own_packets_from_its_lan_address_are_translated() {
 
 #[test]
 fn the_routers_own_flow_steps_aside_for_a_lan_hosts_flow() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     assert_eq!(open(&mut bench, INSIDE, REMOTE), INSIDE.1);
     let own = |remote| Packet::udp((ROUTER_WAN, INSIDE.1), remote, b"own").bytes();
     let output = bench.run(Hook::WanOutOwn, &own(REMOTE));
@@ -243,7 +246,7 @@ fn the_routers_own_flow_steps_aside_for_a_lan_hosts_flow() {
 
 #[test]
 fn the_mapping_is_the_same_towards_everybody() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     // B comes second and gets another port; all its flows get that one.
     open(&mut bench, INSIDE, REMOTE);
     let b = (HOST_B, INSIDE.1);
@@ -259,7 +262,7 @@ fn the_mapping_is_the_same_towards_everybody() {
 
 #[test]
 fn ports_stay_in_their_class_and_pool() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let settings = Settings { ports: Pool { low: 2000, high: 2003 }, ..Settings::DEFAULT };
     bench.set_settings(&settings);
     let mut ports: Vec<_> =
@@ -273,7 +276,7 @@ fn ports_stay_in_their_class_and_pool() {
 
 #[test]
 fn when_ports_run_out_they_are_shared_towards_other_remotes_only() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let settings = Settings {
         ports: Pool { low: 2000, high: 2000 },
         privileged: Pool::EMPTY,
@@ -297,7 +300,7 @@ fn when_ports_run_out_they_are_shared_towards_other_remotes_only() {
 
 #[test]
 fn a_full_session_table_is_counted_and_hurts_nobody() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let flows = (0..TABLE_SIZE as u16).map(|i| (HOST_A, 10_000 + i));
     let mut opened = Vec::new();
     let mut refused = None;
@@ -323,7 +326,7 @@ fn a_full_session_table_is_counted_and_hurts_nobody() {
 
 #[test]
 fn an_expired_session_is_replaced() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     open(&mut bench, INSIDE, REMOTE);
     let after =
         |seconds: u64| Settings { clock_offset: seconds * 1_000_000_000, ..Settings::DEFAULT };
@@ -346,7 +349,7 @@ fn an_expired_session_is_replaced() {
 
 #[test]
 fn icmp_identifiers_are_mapped_like_ports() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(&OBJECT);
     let mut run = |host, id| {
         let output = bench.run(Hook::WanOut, &Packet::echo((host, id), SERVER_1, b"ping").bytes());
         assert_eq!(output.reason(), OutboundSlow);

@@ -51,14 +51,14 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Builds the namespace and loads the maps; programs are loaded when they are first run.
+    /// Builds the namespace and loads the maps of the kernel `object`; programs are loaded when they are first run.
     ///
     /// # Panics
     /// If this process is not root, or the kernel refuses a map.
-    pub fn new() -> Self {
+    pub fn new(object: &[u8]) -> Self {
         let (namespace, peer) = (Namespace::new("router"), Namespace::new("peer"));
         let [lan, wan] = build_network(&namespace, &peer);
-        let tables = Tables::load(lan, wan, true);
+        let tables = Tables::load(object, lan, wan, true);
         let mut bench = Self { tables, namespace, _peer: peer, lan, wan };
         bench.attach_xdp();
         bench
@@ -139,12 +139,6 @@ impl Bench {
                 attached.unwrap_or_else(|e| panic!("attach XDP to {interface}: {e:?}"));
             }
         });
-    }
-}
-
-impl Default for Bench {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -40,11 +40,11 @@ pub struct RawLine {
 }
 
 impl RawLine {
-    /// Builds the namespace, loads the programs and attaches them.
+    /// Builds the namespace, loads the programs of the kernel `object` and attaches them.
     ///
     /// # Panics
     /// If this process is not root, or the kernel refuses a program.
-    pub fn new() -> Self {
+    pub fn new(object: &[u8]) -> Self {
         let namespace = Namespace::new("router");
         let [lan, wan] = ["lan0", "wan0"].map(|name| tun::open(&namespace, name));
         namespace.ip(&format!(
@@ -59,7 +59,7 @@ impl RawLine {
             (programs::LAN_IN_RAW, "lan0", TcAttachType::Ingress),
         ];
         let indices = ["lan0", "wan0"].map(|name| namespace.interface_index(name));
-        let mut tables = Tables::load(indices[0], indices[1], false);
+        let mut tables = Tables::load(object, indices[0], indices[1], false);
         for (name, interface, direction) in attachments {
             let Program::SchedClassifier(program) = tables.program(name) else {
                 panic!("{name} is a TC program")
@@ -94,12 +94,6 @@ impl RawLine {
                 Err(e) => panic!("nothing came out of the other side: {e}"),
             }
         }
-    }
-}
-
-impl Default for RawLine {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The loaded kernel object and its maps, filled by hand as the daemon would.
 
-use std::{collections::BTreeMap, env, fs, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -37,18 +37,18 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Loads the maps, and tells the programs what the daemon would: the devices with these
+    /// Loads the maps of the kernel `object`, and tells the programs what the daemon would: the devices with these
     /// indices, the prefixes of the [lab](crate::lab), the default settings. Packets from
     /// everywhere are translated. Programs are loaded when they are used: the verifier takes
     /// seconds for the large ones.
     ///
     /// # Panics
     /// If the kernel refuses a map.
-    pub fn load(lan: u32, wan: u32, ethernet: bool) -> Self {
+    pub fn load(object: &[u8], lan: u32, wan: u32, ethernet: bool) -> Self {
         let ebpf = EbpfLoader::new()
             .map_max_entries(maps::SESSIONS, TABLE_SIZE)
             .map_max_entries(maps::MAPPINGS, TABLE_SIZE)
-            .load(&object())
+            .load(object)
             .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
         let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };
         let mut tables = Self { ebpf, wan, caps };
@@ -236,12 +236,6 @@ pub fn now() -> Tick {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
     let time = time.expect("read the clock");
     Tick::from_nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
-}
-
-/// The kernel object: the file in `MASQ_OBJECT`, or the one that masq contains.
-fn object() -> Vec<u8> {
-    let path = env::var_os("MASQ_OBJECT").expect("the variable MASQ_OBJECT");
-    fs::read(&path).unwrap_or_else(|e| panic!("read {}: {e}", path.display()))
 }
 
 fn typed<'a, T>(map: &'a mut Map) -> T
