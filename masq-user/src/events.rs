@@ -36,7 +36,7 @@ pub async fn run(
     // SAFETY: the ring buffer owns the descriptor of its map and always returns that one.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
     let mut ring = ring.map_err(|error| error.into_parts().1)?;
-    let mut reporter = Reporter { config, plane, urgent, warned: BTreeMap::new(), lost: 0 };
+    let mut reporter = Reporter { config, plane, urgent, warnings: Warnings::default(), lost: 0 };
     loop {
         let mut guard = ring.readable_mut().await?;
         let buffer = guard.get_inner_mut();
@@ -62,8 +62,7 @@ struct Reporter {
     config: Rc<Config>,
     plane: Rc<Plane>,
     urgent: Rc<Notify>,
-    /// When a warning was logged last, and the counter of its reason then.
-    warned: BTreeMap<u8, (Instant, u64)>,
+    warnings: Warnings,
     /// Events that are known to be lost.
     lost: u64,
 }
@@ -119,14 +118,8 @@ impl Reporter {
         if matches!(reason, PortsExhausted | SessionTableFull | MappingTableFull) {
             self.urgent.notify_one();
         }
-        let now = Instant::now();
-        let last = self.warned.get(&(reason as u8)).copied();
-        if last.is_some_and(|(when, _)| now - when < WARNING_PAUSE) {
-            return;
-        }
-        let count = self.plane.counters.get(reason).unwrap_or_default();
-        let dropped = count.saturating_sub(last.map_or(0, |(_, count)| count));
-        self.warned.insert(reason as u8, (now, count));
+        let count = || self.plane.counters.get(reason).unwrap_or_default();
+        let Some(dropped) = self.warnings.due(reason, Instant::now(), count) else { return };
         let ends = Ends::of(event);
         tracing::warn!(
             reason = %reason.label(),
@@ -151,6 +144,26 @@ impl Reporter {
 
     fn wan(&self, event: &Event) -> &str {
         self.config.wans.get(usize::from(event.wan)).map_or("", String::as_str)
+    }
+}
+
+/// Keeps warnings about the same thing apart.
+#[derive(Default)]
+struct Warnings {
+    /// When each reason was warned about last, and its counter then.
+    last: BTreeMap<u8, (Instant, u64)>,
+}
+
+impl Warnings {
+    /// Whether it is time for a warning, and by how much the counter has grown since the last one.
+    fn due(&mut self, reason: Reason, now: Instant, count: impl FnOnce() -> u64) -> Option<u64> {
+        let last = self.last.get(&(reason as u8)).copied();
+        if last.is_some_and(|(when, _)| now - when < WARNING_PAUSE) {
+            return None;
+        }
+        let count = count();
+        self.last.insert(reason as u8, (now, count));
+        Some(count.saturating_sub(last.map_or(0, |(_, count)| count)))
     }
 }
 
@@ -199,6 +212,18 @@ mod tests {
     use masq_common::be::{Addr, Id};
 
     use super::*;
+
+    #[test]
+    fn a_warning_is_repeated_after_a_pause_with_what_came_since() {
+        let mut warnings = Warnings::default();
+        let begin = Instant::now();
+        let mut due =
+            |reason, secs, count| warnings.due(reason, begin + Duration::from_secs(secs), || count);
+        assert_eq!(due(Reason::PortsExhausted, 0, 5), Some(5));
+        assert_eq!(due(Reason::PortsExhausted, 9, 50), None);
+        assert_eq!(due(Reason::SessionTableFull, 9, 3), Some(3), "another reason");
+        assert_eq!(due(Reason::PortsExhausted, 10, 105), Some(100));
+    }
 
     #[test]
     fn the_ends_of_an_event_are_those_of_its_tuples() {
