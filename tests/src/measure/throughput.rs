@@ -12,23 +12,64 @@ use std::{
 };
 
 use super::{
+    contender::{Contender, Running},
     frames::Direction,
     line::{Line, REMOTE},
 };
+use crate::daemon::Mode;
+
+/// Who is compared, and whether the hosts leave segmentation and checksums to their interfaces.
+///
+/// Native XDP on veth needs hosts that compute checksums and segments themselves, which costs them
+/// more than the router can save. So the yardsticks are measured with and without these offloads,
+/// and each kind of masq is to be compared with the yardsticks of its own kind.
+pub const CONTENDERS: [(Contender, bool); 6] = [
+    (Contender::Plain, true),
+    (Contender::Nftables, true),
+    (Contender::Masq(Mode::Tc), true),
+    (Contender::Plain, false),
+    (Contender::Nftables, false),
+    (Contender::Masq(Mode::Xdp), false),
+];
+
+/// A line with a router that runs, for hosts with or without offloads.
+#[derive(Debug)]
+pub struct Bench {
+    // Dropped in this order: the daemon stops while its interfaces exist.
+    _running: Running,
+    line: Line,
+}
+
+impl Bench {
+    /// Builds the line and starts `contender` in its router.
+    pub fn new(contender: Contender, offloads: bool) -> Self {
+        let line = Line::new();
+        if !offloads {
+            line.without_offloads();
+        }
+        Self { _running: contender.start(&line), line }
+    }
+
+    /// Bits a second that arrive over `streams` connections at once, which the host opens.
+    ///
+    /// # Errors
+    /// If a connection cannot be made, breaks, or carries nothing.
+    pub fn measure(
+        &self,
+        direction: Direction,
+        streams: usize,
+        duration: Duration,
+    ) -> Result<f64, String> {
+        measure(&self.line, direction, streams, duration)
+    }
+}
 
 /// Bytes of one read or write.
 const BLOCK: usize = 128 << 10;
 /// Time for the connections to reach their speed, not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// Bits a second that arrive over `streams` connections at once, which the host opens.
-///
-/// # Errors
-/// If a connection cannot be made, breaks, or carries nothing.
-///
-/// # Panics
-/// If a thread cannot be started.
-pub fn measure(
+fn measure(
     line: &Line,
     direction: Direction,
     streams: usize,

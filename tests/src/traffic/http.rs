@@ -1,4 +1,4 @@
-//! Transfers over HTTP/1.0, compared byte for byte at the receiving end.
+//! Transfers over HTTP/1.1, one for each connection, compared byte for byte at the receiving end.
 //!
 //! `GET /1000000` answers with that many bytes of a fixed pattern; `POST /` takes them and answers
 //! 200 if every byte is right, else 409 with the place of the first wrong one. Any HTTP client can
@@ -77,7 +77,7 @@ pub fn download(
     length: usize,
 ) -> io::Result<()> {
     let mut stream = namespace.tcp_connect((address, port))?;
-    write!(stream, "GET /{length} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "GET /{length} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut reader = BufReader::with_capacity(1 << 16, stream);
     let head = read_head(&mut reader)?;
     expect_ok(&head)?;
@@ -96,7 +96,11 @@ pub fn upload(
     length: usize,
 ) -> io::Result<()> {
     let mut stream = namespace.tcp_connect((address, port))?;
-    write!(stream, "POST / HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n")?;
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n"
+    )?;
     write_pattern(&mut stream, length)?;
     expect_ok(&read_head(&mut BufReader::new(stream))?)
 }
@@ -118,22 +122,26 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     match (words.next(), words.next()) {
         (Some("GET"), Some(path)) => match number(path.strip_prefix('/')) {
             Some(length) => {
-                write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+                write_head(&mut stream, "200 OK", length)?;
                 write_pattern(&mut stream, length)
             }
-            None => write!(stream, "HTTP/1.0 404 ask for a number of bytes\r\n\r\n"),
+            None => write_head(&mut stream, "404 ask for a number of bytes", 0),
         },
         (Some("POST"), _) => {
             let length = head.iter().find_map(|l| number(l.strip_prefix("Content-Length:")));
             let length = length.unwrap_or(0);
             match compare_with_pattern(&mut reader, length) {
-                Ok(received) if received == length => write!(stream, "HTTP/1.0 200 OK\r\n\r\n"),
-                Ok(received) => write!(stream, "HTTP/1.0 409 only {received} bytes\r\n\r\n"),
-                Err(error) => write!(stream, "HTTP/1.0 409 {error}\r\n\r\n"),
+                Ok(received) if received == length => write_head(&mut stream, "200 OK", 0),
+                Ok(received) => write_head(&mut stream, &format!("409 only {received} bytes"), 0),
+                Err(error) => write_head(&mut stream, &format!("409 {error}"), 0),
             }
         }
-        _ => write!(stream, "HTTP/1.0 405 only GET and POST\r\n\r\n"),
+        _ => write_head(&mut stream, "405 only GET and POST", 0),
     }
+}
+
+fn write_head(stream: &mut TcpStream, status: &str, length: usize) -> io::Result<()> {
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
 }
 
 /// The lines up to the empty one, at least one.

@@ -6,6 +6,7 @@ use masq_tests::{
     measure::{
         contender::Contender,
         frames::{Direction, Size},
+        throughput::CONTENDERS,
     },
 };
 
@@ -124,7 +125,7 @@ fn print_tcp(record: &Record) {
         print!("{:>10}", format!("{streams} {way}"));
     }
     println!("{:>12}{:>12}", "× nftables", "× forward");
-    for (contender, offloads) in tcp::CONTENDERS {
+    for (contender, offloads) in CONTENDERS {
         let rows = record.tcp(contender, offloads);
         let remark = if offloads { "" } else { ", hosts without offloads" };
         print!("{:46}", format!("{}{remark}", contender.title()));
