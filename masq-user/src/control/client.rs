@@ -24,6 +24,10 @@ use crate::{
 /// busy removing a million sessions.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long each may take to say who it is, when all are asked: one that hangs must not hide the
+/// others.
+const INTRODUCTION: Duration = Duration::from_secs(5);
+
 /// A connection to an instance.
 pub struct Client {
     lines: io::Lines<BufReader<UnixStream>>,
@@ -31,9 +35,9 @@ pub struct Client {
 
 impl Client {
     /// Connects and asks.
-    fn ask(path: &Path, ask: Ask) -> io::Result<Self> {
+    fn ask(path: &Path, ask: Ask, patience: Duration) -> io::Result<Self> {
         let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
         let request = serde_json::to_string(&Request { version: VERSION, ask })?;
         stream.write_all(format!("{request}\n").as_bytes())?;
         Ok(Self { lines: BufReader::new(stream).lines() })
@@ -56,7 +60,7 @@ pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
         Some(name) => name.to_owned(),
         None => choose(&instances()?, Netns::own()?)?,
     };
-    Client::ask(&socket_path(&name), ask).map_err(|error| match error.kind() {
+    Client::ask(&socket_path(&name), ask, PATIENCE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Refused(format!(
             "no masq named {name} is running; see `masq instances`, or start one with `masq run`"
         )),
@@ -77,7 +81,7 @@ pub fn instances() -> Result<Vec<Instance>> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.to_str().is_some_and(|path| path.ends_with(SUFFIX)))
         // A socket that nobody listens on is the rest of a killed process.
-        .filter_map(|path| match Client::ask(&path, Ask::Instance).ok()?.answer() {
+        .filter_map(|path| match Client::ask(&path, Ask::Instance, INTRODUCTION).ok()?.answer() {
             Ok(Answer::Instance(instance)) => Some(instance),
             _ => None,
         })
