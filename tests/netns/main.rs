@@ -7,6 +7,7 @@
 mod exhaustion;
 mod filtering;
 mod gso;
+mod hairpin;
 mod icmp;
 mod laboratory;
 mod links;

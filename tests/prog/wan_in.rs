@@ -103,7 +103,9 @@ fn lan_addresses_are_dropped() {
             Packet::new(HOST_B, ROUTER_WAN, 47, &[0; 8]).bytes(),
             SpoofedSource,
         ),
-        ("UDP of 4 bytes from B", short(HOST_B, ROUTER_WAN, 17), SpoofedSource),
+        // To the router itself: its own stack drops what is damaged.
+        ("UDP of 4 bytes from B", short(HOST_B, ROUTER_WAN, 17), NoSession),
+        ("UDP of 4 bytes from B to elsewhere", short(HOST_B, SERVER_2, 17), SpoofedSource),
         (
             "to the router's LAN address from B",
             Packet::udp((HOST_B, 53), (ROUTER_LAN, 53), b"").bytes(),
@@ -128,6 +130,19 @@ fn what_the_fast_hook_leaves_is_translated_for_the_kernel() {
         ("1501 bytes", Packet::udp(REMOTE, OUTSIDE, &[1; 1473]).bytes(), InboundSlow),
     ];
     ends(&mut bench, Hook::WanIn, &cases);
+}
+
+#[test]
+fn a_forged_packet_of_the_other_direction_is_not_translated() {
+    let mut bench = bench();
+    // What A would send, but from outside; what the remote would send, but from inside.
+    let from_outside = Packet::udp(INSIDE, REMOTE, b"forged").bytes();
+    ends(&mut bench, Hook::WanXdp, &[("from outside", from_outside.clone(), WrongSide)]);
+    ends(&mut bench, Hook::WanIn, &[("from outside", from_outside, SpoofedSource)]);
+    let from_inside = Packet::udp(REMOTE, OUTSIDE, b"forged").bytes();
+    for hook in [Hook::LanXdp, Hook::LanIn] {
+        ends(&mut bench, hook, &[("from inside", from_inside.clone(), WrongSide)]);
+    }
 }
 
 #[test]

@@ -357,6 +357,7 @@ fn icmp_identifiers_are_mapped_like_ports() {
     };
     assert_eq!(run(HOST_A, 77), 77);
     assert_ne!(run(HOST_B, 77), 77);
-    assert_eq!(run(HOST_A, 0), 0);
+    // 0 means "none" in a tuple; a host may use it all the same.
+    assert_ne!(run(HOST_A, 0), 0);
     assert_eq!(bench.holders(ICMP, 77), 1);
 }

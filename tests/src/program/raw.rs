@@ -36,7 +36,7 @@ pub struct RawLine {
     // The devices vanish with their files, and with them what is attached.
     lan: File,
     wan: File,
-    _namespace: Namespace,
+    namespace: Namespace,
 }
 
 impl RawLine {
@@ -69,20 +69,39 @@ impl RawLine {
                 .run(|| program.attach_with_options(interface, direction, options()))
                 .unwrap_or_else(|e| panic!("attach {name} to {interface}: {e:?}"));
         }
-        Self { tables, lan, wan, _namespace: namespace }
+        Self { tables, lan, wan, namespace }
     }
 
-    /// Sends a packet into one device and returns what comes out of the other one.
+    /// Sends a packet into one device and returns what comes out of one.
     ///
     /// # Panics
     /// If nothing comes.
     #[track_caller]
-    pub fn send(&mut self, into: Side, packet: &[u8]) -> Vec<u8> {
-        let (mut from, mut to) = match into {
-            Side::Lan => (&self.lan, &self.wan),
-            Side::Wan => (&self.wan, &self.lan),
-        };
-        from.write_all(packet).expect("write a packet to a TUN device");
+    pub fn send(&self, into: Side, out_of: Side, packet: &[u8]) -> Vec<u8> {
+        self.device(into).write_all(packet).expect("write a packet to a TUN device");
+        self.receive(out_of)
+    }
+
+    /// Sends a packet of the router itself and returns what comes out of the WAN.
+    ///
+    /// # Panics
+    /// If nothing comes.
+    #[track_caller]
+    pub fn send_own(&self, packet: &[u8]) -> Vec<u8> {
+        self.namespace.send_packet(packet);
+        self.receive(Side::Wan)
+    }
+
+    fn device(&self, side: Side) -> &File {
+        match side {
+            Side::Lan => &self.lan,
+            Side::Wan => &self.wan,
+        }
+    }
+
+    #[track_caller]
+    fn receive(&self, side: Side) -> Vec<u8> {
+        let mut to = self.device(side);
         let end = Instant::now() + PATIENCE;
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -91,7 +110,7 @@ impl RawLine {
                 Err(e) if e.kind() == ErrorKind::WouldBlock && Instant::now() < end => {
                     thread::sleep(Duration::from_millis(1));
                 }
-                Err(e) => panic!("nothing came out of the other side: {e}"),
+                Err(e) => panic!("nothing came out of {side:?}: {e}"),
             }
         }
     }

@@ -34,6 +34,7 @@ pub struct Tables {
     ebpf: Ebpf,
     wan: u32,
     caps: u32,
+    external: Option<Ipv4Addr>,
 }
 
 impl Tables {
@@ -51,7 +52,7 @@ impl Tables {
             .load(object)
             .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
         let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };
-        let mut tables = Self { ebpf, wan, caps };
+        let mut tables = Self { ebpf, wan, caps, external: None };
         tables.set_settings(&Settings::DEFAULT);
         tables.set_wan_address(ROUTER_WAN.into());
         tables.set_device(lan, Addr::NONE, MAC_ROUTER_LAN, role::LAN);
@@ -94,6 +95,15 @@ impl Tables {
     /// Gives the WAN another address, or [`Addr::NONE`].
     pub fn set_wan_address(&mut self, address: Addr) {
         self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
+        if let Some(old) = self.external.take() {
+            self.set_prefix(old, 32, prefix::SOURCE);
+        }
+        if !address.is_none() {
+            let address = Ipv4Addr::from(address);
+            // The bits from `WAN_SHIFT` on are the index of the WAN, which is 0.
+            self.set_prefix(address, 32, prefix::SOURCE | prefix::EXTERNAL);
+            self.external = Some(address);
+        }
     }
 
     fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
