@@ -9,6 +9,7 @@ use aya::{
     maps::{MapData, RingBuf},
     programs::{Program, SchedClassifier, TestRun as _, Xdp},
 };
+use bytes::{BufMut as _, Bytes, BytesMut};
 use masq_common::{
     abi::{maps, programs},
     event::{CloseCause, RetireRequest},
@@ -126,9 +127,12 @@ impl Plane {
 }
 
 /// The data that the `retire` program reads: a head and the keys.
-fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Vec<u8> {
+fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Bytes {
     let head = RetireRequest { count: keys.len() as u32, cause: cause as u8, zero: [0; 11] };
-    [bytemuck::bytes_of(&head), bytemuck::cast_slice(keys)].concat()
+    let mut data = BytesMut::with_capacity(size_of_val(&head) + size_of_val(keys));
+    data.put_slice(bytemuck::bytes_of(&head));
+    data.put_slice(bytemuck::cast_slice(keys));
+    data.freeze()
 }
 
 fn streams(ebpf: &mut Ebpf, trace: bool) -> Result<Streams> {
