@@ -154,7 +154,7 @@ pub fn share(request: &Request<'_>) -> Step<Held> {
     if request.settings.switches & switches::NO_OVERLAP != 0 {
         return Err(Reason::PortsExhausted);
     }
-    let id = Id::new(pool(request).at(random()));
+    let id = Id::new(pool(request).at(request.shared));
     if own_sockets::own_port(request, id) {
         return Err(Reason::PortsExhausted);
     }

@@ -37,6 +37,8 @@ pub struct Request<'a> {
     pub wan: u8,
     /// Flags of the new session ([`masq_common::session::flags`]).
     pub flags: u8,
+    /// The next port to share, as an offset into the pool.
+    shared: u32,
     /// How the next attempt gets its port.
     stage: Stage,
     /// Why the last attempt has failed; a class other than "dropped" means that none has.
@@ -64,13 +66,14 @@ pub struct Held {
     pub flags: u8,
 }
 
-/// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports.
-const ATTEMPTS: u32 = 16;
+/// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports in
+/// turn from a random one on.
+const ATTEMPTS: u32 = 64;
 
 impl<'a> Request<'a> {
     /// A request for the session of an outbound packet with `key`.
     #[inline(always)]
-    pub const fn new(
+    pub fn new(
         skb: *mut __sk_buff,
         settings: &'static Settings,
         key: &'a FlowKey,
@@ -79,7 +82,8 @@ impl<'a> Request<'a> {
         flags: u8,
     ) -> Self {
         let (stage, failure) = (Stage::Mapping, Reason::SessionOpened);
-        Self { skb, settings, key, external, now, wan, flags, stage, failure }
+        let shared = mapping::random() >> 1;
+        Self { skb, settings, key, external, now, wan, flags, shared, stage, failure }
     }
 
     /// The inside endpoint.
@@ -132,7 +136,10 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
     let held = match request.stage {
         Stage::Mapping => mapping::acquire(request),
         Stage::Apart => mapping::acquire_apart(request),
-        Stage::Shared => mapping::share(request),
+        Stage::Shared => {
+            request.shared += 1;
+            mapping::share(request)
+        }
     };
     let held = match held {
         Ok(held) => held,
