@@ -3,7 +3,7 @@
 use std::{net::SocketAddrV4, thread};
 
 use masq_tests::{
-    daemon::Mode,
+    daemon::{Masq, Mode},
     lab::{Lab, LanKind, Layout, SERVER_1, SERVER_2},
     traffic::{echo, http, probe},
 };
@@ -42,6 +42,16 @@ fn tun_as_wan_with_the_mtu_of_pppoe() {
 fn a_bridge_and_tun_as_wan() {
     let layout = Layout::default().lan(LanKind::Bridge).tun();
     Setup::new(Mode::Tc).layout(layout).run(tour);
+}
+
+#[test]
+fn auto_chooses_tc_for_virtual_links_and_says_why() {
+    let lab = Lab::new(Layout::default());
+    let masq = Masq::start(&lab, [] as [&str; 0]);
+    let log = masq.log();
+    assert!(log.contains("lan0 (lan): attached with tc: "), "{log}");
+    probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
+    masq.stop();
 }
 
 fn tour(scene: &Scene) {

@@ -5,6 +5,7 @@
 //! masquerade, which shows that they ask for what a LAN host may expect.
 
 mod exhaustion;
+mod fast;
 mod filtering;
 mod gso;
 mod hairpin;

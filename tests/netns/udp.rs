@@ -27,6 +27,10 @@ fn questions_are_answered(setup: Setup) {
             let seen = echo::ask(&socket, SocketAddrV4::new(SERVER_1, 53), &data);
             assert_eq!(*seen.expect("an answer").ip(), ROUTER_WAN);
         }
+        let mut sent = scene.capture.packets();
+        sent.retain(|packet| packet.received && packet.protocol() == 17);
+        assert_eq!(sent.len(), 6);
+        assert!(sent.iter().all(|packet| packet.ttl() == 63), "one hop, by every path");
     });
 }
 

@@ -2,6 +2,8 @@
 
 mod fast;
 mod malformed;
+mod race;
+mod retire;
 mod table;
 mod vectors;
 mod wan_in;

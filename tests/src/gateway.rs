@@ -67,10 +67,14 @@ impl<'lab> Gateway<'lab> {
         }
     }
 
-    /// Stops it, and demands that it ends well.
+    /// Stops it, and demands that it ends well and has met no error.
+    ///
+    /// # Panics
+    /// If not so.
     pub fn stop(self) {
         if let Self::Masq(masq) = self {
-            masq.stop();
+            let log = masq.stop();
+            assert!(!log.contains(" ERROR "), "masq has met an error:\n{log}");
         }
     }
 }

@@ -8,13 +8,19 @@
 use std::{
     net::Ipv4Addr,
     ops::{Deref, DerefMut},
+    sync::Barrier,
+    thread,
 };
 
 use aya::{
     TestRunOptions,
     programs::{Program, TestRun as _, XdpMode},
 };
-use masq_common::abi::programs;
+use masq_common::{
+    abi::programs,
+    event::{CloseCause, RetireRequest},
+    flow::FlowKey,
+};
 
 use super::{Hook, Output, Tables, Verdict};
 use crate::{
@@ -108,6 +114,55 @@ impl Bench {
         frame_out.truncate(result.data_size_out as usize);
         let verdict = Verdict::of(hook, result.return_value);
         Output { verdict, frame: frame_out, counted: self.counted_since(&before) }
+    }
+
+    /// Runs lists of packets through a hook, each list on a thread of its own and all at the same
+    /// time; returns the verdicts and packets (from the IP header on) in the same order.
+    pub fn race(&mut self, hook: Hook, lists: &[Vec<Vec<u8>>]) -> Vec<Vec<(Verdict, Vec<u8>)>> {
+        let [destination, source] = hook.link_addresses();
+        let context = self.context(hook, &[]);
+        let Program::SchedClassifier(program) = &*self.tables.program(hook.program()) else {
+            panic!("a race is run at a TC hook")
+        };
+        let start = Barrier::new(lists.len());
+        let run = |packet: &Vec<u8>| {
+            let frame = frame(destination, source, packet);
+            let mut frame_out = vec![0; frame.len()];
+            let options = TestRunOptions {
+                data_in: Some(&frame),
+                data_out: Some(&mut frame_out),
+                ctx_in: Some(bytemuck::cast_slice(&context)),
+                ..TestRunOptions::new()
+            };
+            let result = program.test_run(options).expect("run a program");
+            (Verdict::of(hook, result.return_value), frame_out.split_off(14))
+        };
+        let race = |list: &Vec<Vec<u8>>| {
+            self.namespace.run(|| {
+                start.wait();
+                list.iter().map(run).collect()
+            })
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> =
+                lists.iter().map(|list| scope.spawn(move || race(list))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a runner")).collect()
+        })
+    }
+
+    /// Removes the sessions that one of these keys belongs to, as the daemon does; returns how
+    /// many that were.
+    pub fn retire(&mut self, cause: CloseCause, keys: &[FlowKey]) -> u32 {
+        let program = self.tables.program(programs::RETIRE);
+        let Program::Xdp(program) = program else { panic!("retire is an XDP program") };
+        let run = |keys: &[FlowKey]| {
+            let head =
+                RetireRequest { count: keys.len() as u32, cause: cause as u8, zero: [0; 11] };
+            let request = [bytemuck::bytes_of(&head), bytemuck::cast_slice(keys)].concat();
+            let options = TestRunOptions { data_in: Some(&request), ..TestRunOptions::new() };
+            program.test_run(options).expect("run the program retire").return_value
+        };
+        keys.chunks(RetireRequest::MAX_KEYS).map(run).sum()
     }
 
     /// `struct xdp_md`, or the beginning of `struct __sk_buff`.

@@ -11,7 +11,7 @@ use masq_common::{
     abi::maps,
     be::{Addr, Id},
     flow::{FlowKey, ICMP, TCP, Tuple},
-    mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, slot_index},
+    mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index},
     reason::Reason,
     session::{SessionHalf, SessionPair},
     settings::{Device, Settings, caps, prefix, role},
@@ -186,6 +186,14 @@ impl Tables {
         let map: Array<&MapData, PortSlot> = map.try_into().expect("an array");
         let slot = slot_index(0, protocol, Id::new(external)).expect("a translated protocol");
         SlotState(map.get(&slot, 0).expect("read a port slot").state).sessions()
+    }
+
+    /// How many ports of a protocol are held, as the daemon is told.
+    pub fn ports_held(&self, protocol: u8) -> u64 {
+        let map = self.ebpf.map(maps::PORTS_HELD).expect("the counts of held ports");
+        let map: Array<&MapData, u64> = map.try_into().expect("an array");
+        let index = protocol_index(protocol).expect("a translated protocol");
+        map.get(&index, 0).expect("read the count of held ports")
     }
 
     /// Removes all halves, but not their mappings.
