@@ -123,8 +123,12 @@ impl Missing {
     /// What a person would type to get it all, one command a line.
     fn advice(&self) -> String {
         let packages = self.packages();
-        let packages = (!packages.is_empty())
-            .then(|| format!("apt-get install --no-install-recommends {}", packages.join(" ")));
+        let verb = if apt::is_debian() {
+            "apt-get install --no-install-recommends"
+        } else {
+            "what your system calls Debian's packages"
+        };
+        let packages = (!packages.is_empty()).then(|| format!("{verb} {}", packages.join(" ")));
         let lines = packages.into_iter().chain(self.kernel_tools.advice());
         lines.map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
     }
@@ -134,10 +138,9 @@ impl Missing {
         if self.kernel_tools.is_nothing() || apt::is_debian() {
             return "";
         }
-        "\nor, where Debian's packages do not exist:\n  \
+        "\nfor the compiler and the linker there is another way, without these packages:\n  \
          rustup component add rust-src clippy --toolchain nightly\n  \
-         cargo install bpf-linker\n\
-         and the programs from your distribution (iproute2, nftables, ethtool)"
+         cargo install bpf-linker"
     }
 }
 

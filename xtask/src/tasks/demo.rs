@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::build::{self, MASQ};
 use crate::{
-    process,
+    console, process,
     setup::{self, Scope},
 };
 
@@ -22,6 +22,7 @@ pub fn demo(arguments: Vec<OsString>) -> Result<()> {
 pub fn become_tool(name: &str, arguments: Vec<OsString>) -> Result<()> {
     ensure!(setup::is_root(), "{name} makes namespaces and loads programs: run this task as root");
     setup::setup(Scope::Everything, setup::Intent::Install)?;
+    console::heading("Building masq");
     let programs = build::release(&[("masq-user", MASQ), ("masq-tests", name)])?;
     let mut command = Command::new(&programs[1]);
     command.args(arguments);
