@@ -32,13 +32,13 @@ fn ports_are_shared_when_they_run_out(setup: Setup) {
         let mut ports = ask_all(&first, SERVERS[0]);
         ports.sort();
         assert_eq!(ports, (2000..2010).collect::<Vec<_>>());
-        // More towards the other server; none towards the same.
-        let second = sockets(scene, 5);
+        // Ten more towards the other server; none towards the same.
+        let second = sockets(scene, 10);
         let ports = ask_all(&second, SERVERS[1]);
         assert!(ports.iter().all(|port| (2000..2010).contains(port)), "{ports:?}");
         assert_refused(&second[0], SERVERS[0]);
         let stats = daemon::stats(&scene.lab.router);
-        assert_eq!(daemon::counter(&stats, "port_shared"), 5);
+        assert_eq!(daemon::counter(&stats, "port_shared"), 10);
         assert!(daemon::counter(&stats, "ports_exhausted") >= 1);
         ask_all(&first, SERVERS[0]);
         ask_all(&second, SERVERS[1]);

@@ -15,6 +15,7 @@ in_both_modes!(
     questions_are_answered,
     a_datagram_may_be_empty,
     a_datagram_without_checksum_arrives,
+    a_datagram_in_fragments_arrives,
     many_sockets_at_once,
 );
 
@@ -59,6 +60,21 @@ fn a_datagram_without_checksum_arrives(setup: Setup) {
         }
         scene.capture.wait_for("datagram that still has no checksum", |p| {
             p.received && p.protocol() == 17 && p.payload()[6..8] == [0, 0]
+        });
+    });
+}
+
+fn a_datagram_in_fragments_arrives(setup: Setup) {
+    setup.run(|scene| {
+        let _server = echo::Server::start(&scene.lab.server1, 53);
+        let socket = scene.lab.a.udp_bind(0);
+        for length in [1473, 3000, 20_000] {
+            let data: Vec<_> = (0..length).map(|i| (i / 8) as u8).collect();
+            let seen = echo::ask(&socket, SocketAddrV4::new(SERVER_1, 53), &data);
+            assert_eq!(*seen.expect("an answer").ip(), ROUTER_WAN, "{length} bytes");
+        }
+        scene.capture.wait_for("later fragment", |packet| {
+            packet.received && packet.bytes[6..8] != [0, 0] && packet.ports().is_none()
         });
     });
 }

@@ -1,6 +1,7 @@
 //! TC on WAN ingress: what is let in, what is the router's own, what is dropped.
 
 use masq_common::{
+    be::Addr,
     flow::{TCP, UDP},
     reason::Reason::*,
     session::flags,
@@ -8,7 +9,7 @@ use masq_common::{
     tcp::{ACK, SYN},
 };
 use masq_tests::{
-    lab::{HOST_A, HOST_B, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
+    lab::{HOST_A, HOST_B, ISP, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::{Endpoint, Packet, tcp::RST},
     program::{Bench, Hook, Verdict, pair},
 };
@@ -114,6 +115,20 @@ fn lan_addresses_are_dropped() {
     ];
     ends(&mut bench, Hook::WanIn, &cases);
     assert_eq!(bench.sessions().len(), 4);
+}
+
+#[test]
+fn the_routers_dhcp_client_works() {
+    let mut bench = bench();
+    let from_server =
+        |to: [u8; 4]| Packet::udp((ISP, 67), (to.into(), 68), b"offer or acknowledgement").bytes();
+    let renewal = ("renewal", from_server(ROUTER_WAN.octets()), NoSession);
+    let broadcast = ("broadcast", from_server([255; 4]), NoSession);
+    ends(&mut bench, Hook::WanIn, &[renewal, broadcast.clone()]);
+    // Without an address, the one that is offered is nobody's yet.
+    bench.set_wan_address(Addr::NONE);
+    let offer = ("offer", from_server([203, 0, 113, 77]), NoSession);
+    ends(&mut bench, Hook::WanIn, &[offer, broadcast]);
 }
 
 #[test]

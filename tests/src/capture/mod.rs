@@ -6,10 +6,12 @@
 //! (partial checksums, super-packets of segmentation offload) is checked as far as the gateway is
 //! concerned: the sum of the pseudo-header.
 
+mod socket;
+
 use std::{
     fmt::{self, Write as _},
     net::Ipv4Addr,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -18,22 +20,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    libc,
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{
-    checksum::{self, Bad, Transport},
-    netns::Namespace,
-    sockets::PATIENCE,
-};
-
-/// Bytes of each packet that are kept.
-const KEPT: usize = 192;
-/// Buffer of the socket: more than any test sends, so that a slow reader loses nothing.
-const BUFFER: libc::c_int = 1 << 28;
+use crate::{checksum::Bad, netns::Namespace, sockets::PATIENCE};
 
 /// One IPv4 packet of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,7 +121,8 @@ impl Capture {
     /// If there is no such interface.
     pub fn start(namespace: &Namespace, interface: &str) -> Self {
         let socket = namespace.run(|| {
-            open(interface).unwrap_or_else(|e| panic!("capture on the interface {interface}: {e}"))
+            socket::open(interface)
+                .unwrap_or_else(|e| panic!("capture on the interface {interface}: {e}"))
         });
         let shared = Arc::new(Shared::default());
         let for_reader = Arc::clone(&shared);
@@ -251,36 +241,6 @@ fn is_private(address: Ipv4Addr) -> bool {
     address.octets()[..2] == [192, 168]
 }
 
-fn open(interface: &str) -> nix::Result<OwnedFd> {
-    let index = nix::net::if_::if_nametoindex(interface)?;
-    let protocol = (libc::ETH_P_ALL as u16).to_be();
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-    // Protocol 0: nothing is received before `bind` says from which interface.
-    // SAFETY: no memory is passed.
-    let raw = Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-    // SAFETY: the kernel has just given us this descriptor.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
-    set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER)?;
-    // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = protocol;
-    address.sll_ifindex = index as i32;
-    let length = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: address and length describe `address`, which outlives the call.
-    Errno::result(unsafe { libc::bind(raw, (&raw const address).cast(), length) })?;
-    Ok(socket)
-}
-
-fn set_option(socket: &OwnedFd, level: i32, name: i32, value: libc::c_int) -> nix::Result<()> {
-    let length = size_of_val(&value) as libc::socklen_t;
-    let value = (&raw const value).cast();
-    // SAFETY: pointer and length describe `value`, which outlives the call.
-    Errno::result(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) })?;
-    Ok(())
-}
-
 /// Reads until told to stop, then what is left; returns how many packets were lost.
 fn read_all(socket: &OwnedFd, shared: &Shared) -> u32 {
     let mut buffer = vec![0; 1 << 17];
@@ -288,7 +248,7 @@ fn read_all(socket: &OwnedFd, shared: &Shared) -> u32 {
         let stop = shared.stop.load(Ordering::Relaxed);
         let mut batch = Vec::new();
         while batch.len() < 256 {
-            match receive(socket, &mut buffer) {
+            match socket::receive(socket, &mut buffer) {
                 Ok(Some(packet)) => batch.push(packet),
                 Ok(None) => (),
                 Err(_) => break,
@@ -299,75 +259,12 @@ fn read_all(socket: &OwnedFd, shared: &Shared) -> u32 {
             shared.packets.lock().expect("the capture").append(&mut batch);
             shared.more.notify_all();
         } else if stop {
-            return lost(socket);
+            return socket::lost(socket);
         } else {
             let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut waiting, PollTimeout::from(50u8));
         }
     }
-}
-
-/// Takes one packet from the socket; `None` if it is not IPv4.
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<Option<Captured>> {
-    // SAFETY: all-zero bytes are valid for both types.
-    let (mut from, mut message): (libc::sockaddr_ll, libc::msghdr) =
-        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut control = [0_u64; 16];
-    message.msg_name = (&raw mut from).cast();
-    message.msg_namelen = size_of_val(&from) as libc::socklen_t;
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control);
-    let flags = libc::MSG_DONTWAIT;
-    // SAFETY: all pointers in `message` are to live memory of the length that stands beside them.
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-    let frame = &buffer[..Errno::result(length)? as usize];
-    let transport = transport_checksum(&message);
-    let header = if from.sll_hatype == libc::ARPHRD_ETHER { 14 } else { 0 };
-    let ipv4 = u16::from_be(from.sll_protocol) == libc::ETH_P_IP as u16;
-    let Some(packet) = frame.get(header..).filter(|packet| ipv4 && packet.len() >= 20) else {
-        return Ok(None);
-    };
-    // Short Ethernet frames are padded.
-    let length = usize::from(u16::from_be_bytes([packet[2], packet[3]])).clamp(20, packet.len());
-    Ok(Some(Captured {
-        received: from.sll_pkttype != libc::PACKET_OUTGOING,
-        bytes: packet[..length.min(KEPT)].to_vec(),
-        length,
-        bad: checksum::check(&packet[..length], transport).err(),
-    }))
-}
-
-/// What the kernel says beside the packet about its transport checksum.
-fn transport_checksum(message: &libc::msghdr) -> Transport {
-    // SAFETY: the kernel has filled the control buffer and set its length; the macros stay inside.
-    // The data of this kind of message is a `tpacket_auxdata`, perhaps unaligned.
-    let status = unsafe {
-        let mut next = libc::CMSG_FIRSTHDR(message);
-        let mut status = 0;
-        while let Some(head) = next.as_ref() {
-            if (head.cmsg_level, head.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA) {
-                let data = libc::CMSG_DATA(next).cast::<libc::tpacket_auxdata>();
-                status = data.read_unaligned().tp_status;
-            }
-            next = libc::CMSG_NXTHDR(message, next);
-        }
-        status
-    };
-    if status & libc::TP_STATUS_CSUMNOTREADY != 0 { Transport::Partial } else { Transport::Whole }
-}
-
-fn lost(socket: &OwnedFd) -> u32 {
-    // SAFETY: all-zero bytes are valid.
-    let mut stats: libc::tpacket_stats = unsafe { std::mem::zeroed() };
-    let mut length = size_of_val(&stats) as libc::socklen_t;
-    let value = (&raw mut stats).cast();
-    let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
-    // SAFETY: pointer and length describe `stats`, which outlives the call.
-    unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut length) };
-    stats.tp_drops
 }
 
 #[cfg(test)]
@@ -386,7 +283,7 @@ mod tests {
         to.ip("link set isp0 up");
         let capture = Capture::start(&to, "isp0");
         from.run(|| {
-            let socket = open("wan0").expect("open a packet socket");
+            let socket = socket::open("wan0").expect("open a packet socket");
             for packet in packets {
                 let frame = packet::frame([2; 6], [4; 6], packet);
                 nix::unistd::write(&socket, &frame).expect("send a frame");
