@@ -33,8 +33,6 @@ pub mod flags {
     pub const OWN: u8 = 1 << 2;
     /// The first packet came from outside (endpoint-independent or address-dependent filtering).
     pub const FROM_OUTSIDE: u8 = 1 << 3;
-    /// Both ends are inside (RFC 4787 REQ-9).
-    pub const HAIRPIN: u8 = 1 << 4;
     /// The session counts for a permit of address-dependent filtering.
     pub const PERMIT: u8 = 1 << 5;
 }

@@ -115,7 +115,6 @@ fn flag_names(set: u8) -> Vec<String> {
         (flags::OVERLAP, "port_shared"),
         (flags::OWN, "own"),
         (flags::FROM_OUTSIDE, "from_outside"),
-        (flags::HAIRPIN, "hairpin"),
     ];
     let chosen = names.iter().filter(|(flag, _)| set & flag != 0);
     chosen.map(|(_, name)| (*name).to_owned()).collect()
