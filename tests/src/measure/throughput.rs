@@ -23,12 +23,13 @@ use crate::daemon::Mode;
 /// Native XDP on veth needs hosts that compute checksums and segments themselves, which costs them
 /// more than the router can save. So the yardsticks are measured with and without these offloads,
 /// and each kind of masq is to be compared with the yardsticks of its own kind.
-pub const CONTENDERS: [(Contender, bool); 6] = [
+pub const CONTENDERS: [(Contender, bool); 7] = [
     (Contender::Plain, true),
     (Contender::Nftables, true),
     (Contender::Masq(Mode::Tc), true),
     (Contender::Plain, false),
     (Contender::Nftables, false),
+    (Contender::BareXdp, false),
     (Contender::Masq(Mode::Xdp), false),
 ];
 

@@ -13,7 +13,11 @@ mod tcp;
 use std::{num::NonZero, panic, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
-use masq_tests::{console::Progress, measure::frames::MAX_INBOUND_FLOWS, supervised};
+use masq_tests::{
+    console::Progress,
+    measure::{contender::Contender, frames::MAX_INBOUND_FLOWS},
+    supervised,
+};
 use record::Record;
 
 /// Measures packets a second and TCP throughput of masq, next to plain forwarding and to nftables
@@ -42,6 +46,11 @@ struct Options {
     #[arg(long, value_name = "N")]
     rounds: Option<NonZero<usize>>,
 
+    /// Measure this contender only: alone, forward, nftables, xdp_forward, masq_tc or masq_xdp.
+    /// Repeat for more
+    #[arg(long, value_name = "NAME", value_parser = contender)]
+    contender: Vec<Contender>,
+
     /// Measure packet rates only
     #[arg(long, conflicts_with = "only_tcp")]
     only_packets: bool,
@@ -59,9 +68,17 @@ fn flows(text: &str) -> Result<NonZero<u32>, String> {
     }
 }
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
+fn contender(text: &str) -> Result<Contender, String> {
+    let found = Contender::ALL.into_iter().find(|contender| contender.key() == text);
+    found.ok_or_else(|| {
+        format!("{text} is none of {}", Contender::ALL.map(Contender::key).join(", "))
+    })
+}
+
+/// What is measured, and how much of it.
+#[derive(Clone, Debug)]
 struct Effort {
+    contenders: Vec<Contender>,
     flows: NonZero<u32>,
     packet_rounds: usize,
     packet_time: Duration,
@@ -74,8 +91,13 @@ impl Options {
     fn effort(&self) -> Effort {
         let rounds = |default| self.rounds.map_or(default, NonZero::get);
         let ms = Duration::from_millis;
+        let contenders = match self.contender.as_slice() {
+            [] => Contender::ALL.to_vec(),
+            some => some.to_vec(),
+        };
         if self.quick {
             Effort {
+                contenders,
                 flows: self.flows,
                 packet_rounds: rounds(3),
                 packet_time: ms(300),
@@ -85,6 +107,7 @@ impl Options {
             }
         } else {
             Effort {
+                contenders,
                 flows: self.flows,
                 packet_rounds: rounds(7),
                 packet_time: ms(1000),
@@ -121,14 +144,15 @@ fn run(options: &Options) -> Result<bool, String> {
     masq_tests::netns::require_root();
     // Read first: it would be a pity to measure for minutes and then not find the file.
     let earlier = options.compare.as_deref().map(Record::read).transpose()?;
+    supervised::go_first();
     let effort = options.effort();
     let mut record = Record::new();
     let progress = Progress::start("starting");
     if !options.only_tcp {
-        packets::measure(effort, &progress, &mut record)?;
+        packets::measure(&effort, &progress, &mut record)?;
     }
     if !options.only_packets {
-        tcp::measure(effort, &progress, &mut record)?;
+        tcp::measure(&effort, &progress, &mut record)?;
     }
     drop(progress);
     tables::print(&record);

@@ -33,9 +33,9 @@ pub fn situations(flows: NonZero<u32>, imix: bool) -> Vec<Situation> {
 }
 
 /// Measures.
-pub fn measure(effort: Effort, progress: &Progress, record: &mut Record) -> Result<(), String> {
+pub fn measure(effort: &Effort, progress: &Progress, record: &mut Record) -> Result<(), String> {
     let mut benches: Vec<Bench> = Vec::new();
-    for contender in Contender::ALL {
+    for &contender in &effort.contenders {
         progress.say(&format!("packets: setting up {}", contender.title()));
         benches.push(Bench::new(contender));
     }

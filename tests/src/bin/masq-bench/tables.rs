@@ -51,7 +51,8 @@ fn print_packets(record: &Record) {
     print!("{:30}", "");
     situations.iter().for_each(|&s| print!("{:>14}", heading(s)));
     println!("{:>12}{:>12}{:>14}", "× nftables", "× forward", "router, ns");
-    for contender in Contender::ALL {
+    let measured = |contender: &Contender| record.packets(*contender, situations[1]).is_some();
+    for contender in Contender::ALL.into_iter().filter(measured) {
         print!("{:30}", contender.title());
         for &situation in &situations {
             let row = record.packets(contender, situation);
@@ -119,7 +120,7 @@ fn router_time(rate: Option<f64>, alone: Option<f64>) -> String {
 
 fn print_tcp(record: &Record) {
     println!("\n{BOLD}TCP, Gbit/s{RESET}, over veth; hosts and router share {} CPUs", record.cpus);
-    print!("{:46}", "");
+    print!("{:52}", "");
     for (direction, streams) in tcp::SITUATIONS {
         let way = if direction == Direction::Outbound { "up" } else { "down" };
         print!("{:>10}", format!("{streams} {way}"));
@@ -127,11 +128,17 @@ fn print_tcp(record: &Record) {
     println!("{:>12}{:>12}", "× nftables", "× forward");
     for (contender, offloads) in CONTENDERS {
         let rows = record.tcp(contender, offloads);
+        if rows.is_empty() {
+            continue;
+        }
         let remark = if offloads { "" } else { ", hosts without offloads" };
-        print!("{:46}", format!("{}{remark}", contender.title()));
+        print!("{:52}", format!("{}{remark}", contender.title()));
         rows.iter().for_each(|row| print!("{:>10.1}", row.rate.median() / 1e9));
-        let against = |other| ratio(&rows, &record.tcp(other, offloads));
-        println!("{:>12.2}{:>12.2}", against(Contender::Nftables), against(Contender::Plain));
+        let against = |other| match record.tcp(other, offloads).as_slice() {
+            [] => "–".to_owned(),
+            others => format!("{:.2}", ratio(&rows, others)),
+        };
+        println!("{:>12}{:>12}", against(Contender::Nftables), against(Contender::Plain));
     }
     println!(
         "{DIM}up: sent by the LAN host; 1, 8: connections at once. The ratios are geometric means \

@@ -3,6 +3,7 @@
 use masq_tests::{
     console::Progress,
     measure::{
+        contender::Contender,
         frames::Direction,
         series::Series,
         throughput::{Bench, CONTENDERS},
@@ -23,9 +24,11 @@ pub const SITUATIONS: [(Direction, usize); 4] = [
 ];
 
 /// Measures.
-pub fn measure(effort: Effort, progress: &Progress, record: &mut Record) -> Result<(), String> {
+pub fn measure(effort: &Effort, progress: &Progress, record: &mut Record) -> Result<(), String> {
+    let wanted = |(contender, _): &(Contender, bool)| effort.contenders.contains(contender);
+    let contenders: Vec<_> = CONTENDERS.into_iter().filter(wanted).collect();
     let mut benches = Vec::new();
-    for (contender, offloads) in CONTENDERS {
+    for &(contender, offloads) in &contenders {
         progress.say(&format!("TCP: setting up {}", contender.title()));
         benches.push(Bench::new(contender, offloads));
         for (direction, streams) in SITUATIONS {
@@ -41,7 +44,7 @@ pub fn measure(effort: Effort, progress: &Progress, record: &mut Record) -> Resu
     let rounds = effort.tcp_rounds;
     for round in 1..=rounds {
         let mut rows = record.tcp.iter_mut();
-        for ((contender, _), bench) in CONTENDERS.iter().zip(&benches) {
+        for ((contender, _), bench) in contenders.iter().zip(&benches) {
             progress.say(&format!("TCP, round {round} of {rounds}: {}", contender.title()));
             for (direction, streams) in SITUATIONS {
                 let rate = bench

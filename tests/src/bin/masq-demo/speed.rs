@@ -12,6 +12,7 @@ use masq_tests::{
         frames::{Direction, Size},
         rate, throughput,
     },
+    supervised,
 };
 
 use crate::script::Script;
@@ -36,6 +37,7 @@ struct Bar {
 
 /// Measures and shows.
 pub fn show(script: &mut Script) {
+    supervised::go_first();
     script.chapter("Speed", "next to plain forwarding and the kernel's masquerade (nftables)");
     let packets = script.make("packets a second, small ones, on one CPU", |progress| {
         let mut bars: Vec<Bar> = Vec::new();
@@ -95,6 +97,6 @@ fn print_bars(bars: &[Bar]) {
             }
             _ => String::new(),
         };
-        println!("      {title:28} {value:>6.2} {DIM}{bar}{RESET}{times}");
+        println!("      {title:30} {value:>6.2} {DIM}{bar}{RESET}{times}");
     }
 }
