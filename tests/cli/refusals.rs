@@ -30,6 +30,7 @@ fn an_interface_may_be_waited_for() {
     let instance = Masq::spawn(masq(&lab.router, arguments));
     instance.wait_for("wan0");
     lab.restore_wan();
+    lab.connect_wan();
     instance.wait_for("ready");
     probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
     instance.stop();

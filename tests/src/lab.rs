@@ -178,7 +178,8 @@ impl Lab {
             namespace.set_sysctl("net.ipv4.conf.default.rp_filter", "0");
         }
         lab.build_lan();
-        lab.build_wan();
+        lab.restore_wan();
+        lab.connect_wan();
         lab.build_internet();
         lab
     }
@@ -240,7 +241,7 @@ impl Lab {
     /// Takes all addresses from the WAN interface and gives it this one, with a new default route.
     pub fn set_wan_address(&self, address: Ipv4Addr) {
         self.router.ip(&format!("addr flush dev {WAN_IF}"));
-        self.configure_wan(address);
+        self.router.ip(&self.wan_configuration(address));
     }
 
     /// Takes the WAN interface away, as when a PPP line breaks down.
@@ -251,9 +252,33 @@ impl Lab {
         }
     }
 
-    /// Makes the WAN interface anew after [`Lab::remove_wan`], with another index.
+    /// Makes the WAN line anew after [`Lab::remove_wan`]. The ISP's end is up; the router's end is
+    /// still hidden at the ISP, until [`Lab::connect_wan`].
     pub fn restore_wan(&self) {
-        self.build_wan();
+        match self.layout.wan {
+            WanKind::Ethernet => {
+                veth(&self.isp, WAN_IF, &self.isp, ISP_IF);
+                self.isp.ip(&format!(
+                    "link set {WAN_IF} address {MAC_ROUTER_WAN}\nlink set {ISP_IF} address {MAC_ISP}"
+                ));
+            }
+            WanKind::Tun => {
+                let line = TunLine::new(&self.isp, WAN_IF, &self.isp, ISP_IF);
+                *self.line.lock().expect("the line") = Some(line);
+            }
+        }
+        let mtu = self.layout.wan_mtu.unwrap_or(1500);
+        self.isp.ip(&format!(
+            "link set {WAN_IF} mtu {mtu}\nlink set {ISP_IF} mtu {mtu}\n\
+             addr add {ISP}/24 dev {ISP_IF}\nlink set {ISP_IF} up"
+        ));
+    }
+
+    /// Gives the router its WAN interface, up, with address and default route, all at once.
+    pub fn connect_wan(&self) {
+        self.isp.ip(&format!("link set {WAN_IF} netns {}", self.router.name()));
+        let configuration = self.wan_configuration(ROUTER_WAN);
+        self.router.ip(&format!("link set {WAN_IF} up\n{configuration}"));
     }
 
     fn build_lan(&self) {
@@ -292,28 +317,9 @@ impl Lab {
         }
     }
 
-    fn build_wan(&self) {
+    /// The `ip` commands that give the WAN interface an address and the default route.
+    fn wan_configuration(&self, address: Ipv4Addr) -> String {
         match self.layout.wan {
-            WanKind::Ethernet => {
-                veth(&self.router, WAN_IF, &self.isp, ISP_IF);
-                self.router.ip(&format!("link set {WAN_IF} address {MAC_ROUTER_WAN}"));
-                self.isp.ip(&format!("link set {ISP_IF} address {MAC_ISP}"));
-            }
-            WanKind::Tun => {
-                let line = TunLine::new(&self.router, WAN_IF, &self.isp, ISP_IF);
-                *self.line.lock().expect("the line") = Some(line);
-            }
-        }
-        let mtu = self.layout.wan_mtu.unwrap_or(1500);
-        self.isp.ip(&format!(
-            "link set {ISP_IF} mtu {mtu}\naddr add {ISP}/24 dev {ISP_IF}\nlink set {ISP_IF} up"
-        ));
-        self.router.ip(&format!("link set {WAN_IF} mtu {mtu}\nlink set {WAN_IF} up"));
-        self.configure_wan(ROUTER_WAN);
-    }
-
-    fn configure_wan(&self, address: Ipv4Addr) {
-        self.router.ip(&match self.layout.wan {
             WanKind::Ethernet => format!(
                 "addr add {address}/24 dev {WAN_IF}\nroute replace default via {ISP} dev {WAN_IF}"
             ),
@@ -321,7 +327,7 @@ impl Lab {
             WanKind::Tun => format!(
                 "addr add {address} peer {ISP}/32 dev {WAN_IF}\nroute replace default dev {WAN_IF}"
             ),
-        });
+        }
     }
 
     fn build_internet(&self) {

@@ -51,8 +51,9 @@ impl Drop for Reference<'_> {
     fn drop(&mut self) {
         // While a test fails, the namespace goes away in a moment anyway.
         if !std::thread::panicking() {
-            self.lab.router.feed("nft", &["-f", "-"], "delete table ip masq");
+            // In this order: without the rules, what is forwarded leaves with a private source.
             self.lab.router.set_sysctl("net.ipv4.ip_forward", "0");
+            self.lab.router.feed("nft", &["-f", "-"], "delete table ip masq");
         }
     }
 }

@@ -14,13 +14,16 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::EventFd,
+};
 
 use crate::{checksum::Bad, netns::Namespace, sockets::PATIENCE};
 
@@ -107,12 +110,25 @@ pub struct Capture {
     reader: Option<JoinHandle<u32>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    packets: Mutex<Vec<Captured>>,
-    more: Condvar,
-    stop: AtomicBool,
+    seen: Mutex<Seen>,
+    changed: Condvar,
+    /// How often the reader was asked to catch up. The highest number asks it to stop.
+    asked: AtomicU64,
+    /// Makes the reader look at `asked`.
+    wake: EventFd,
 }
+
+#[derive(Debug, Default)]
+struct Seen {
+    packets: Vec<Captured>,
+    /// The request after which the socket was found empty.
+    caught_up: u64,
+}
+
+/// Asks the reader to stop.
+const STOP: u64 = u64::MAX;
 
 impl Capture {
     /// Starts to capture on `interface` of `namespace`. Nothing sent from now on is missed.
@@ -124,7 +140,12 @@ impl Capture {
             socket::open(interface)
                 .unwrap_or_else(|e| panic!("capture on the interface {interface}: {e}"))
         });
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            seen: Mutex::default(),
+            changed: Condvar::new(),
+            asked: AtomicU64::new(0),
+            wake: EventFd::new().expect("make an event descriptor"),
+        });
         let for_reader = Arc::clone(&shared);
         let reader = std::thread::spawn(move || read_all(&socket, &for_reader));
         Self { shared, reader: Some(reader) }
@@ -148,27 +169,32 @@ impl Capture {
         limit: Duration,
         wanted: impl Fn(&Captured) -> bool,
     ) -> Option<Captured> {
-        let packets = self.shared.packets.lock().expect("the capture");
-        let find = |packets: &Vec<Captured>| packets.iter().find(|p| wanted(p)).cloned();
-        let missing = |packets: &mut Vec<Captured>| find(packets).is_none();
-        let waited = self.shared.more.wait_timeout_while(packets, limit, missing);
+        let seen = self.shared.seen.lock().expect("the capture");
+        let find = |seen: &Seen| seen.packets.iter().find(|packet| wanted(packet)).cloned();
+        let missing = |seen: &mut Seen| find(seen).is_none();
+        let waited = self.shared.changed.wait_timeout_while(seen, limit, missing);
         find(&waited.expect("the capture").0)
     }
 
-    /// What has been seen so far.
+    /// Every packet that has crossed the interface until now.
     pub fn packets(&self) -> Vec<Captured> {
-        self.shared.packets.lock().expect("the capture").clone()
+        let request = self.shared.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let _ = self.shared.wake.write(1);
+        let seen = self.shared.seen.lock().expect("the capture");
+        let behind = |seen: &mut Seen| seen.caught_up < request;
+        self.shared.changed.wait_while(seen, behind).expect("the capture").packets.clone()
     }
 
     /// Stops. Every packet that has crossed the interface until now is in the result.
     pub fn finish(mut self) -> Record {
         let lost = self.join();
-        let packets = std::mem::take(&mut *self.shared.packets.lock().expect("the capture"));
+        let packets = std::mem::take(&mut self.shared.seen.lock().expect("the capture").packets);
         Record { packets, lost }
     }
 
     fn join(&mut self) -> u32 {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.asked.store(STOP, Ordering::SeqCst);
+        let _ = self.shared.wake.write(1);
         self.reader.take().map_or(0, |reader| reader.join().expect("the capture thread"))
     }
 }
@@ -245,25 +271,43 @@ fn is_private(address: Ipv4Addr) -> bool {
 fn read_all(socket: &OwnedFd, shared: &Shared) -> u32 {
     let mut buffer = vec![0; 1 << 17];
     loop {
-        let stop = shared.stop.load(Ordering::Relaxed);
-        let mut batch = Vec::new();
-        while batch.len() < 256 {
-            match socket::receive(socket, &mut buffer) {
-                Ok(Some(packet)) => batch.push(packet),
-                Ok(None) => (),
-                Err(_) => break,
-            }
+        let asked = shared.asked.load(Ordering::SeqCst);
+        let (mut batch, emptied) = read_batch(socket, &mut buffer);
+        let mut seen = shared.seen.lock().expect("the capture");
+        seen.packets.append(&mut batch);
+        if emptied {
+            seen.caught_up = asked;
         }
-        let idle = batch.is_empty();
-        if !idle {
-            shared.packets.lock().expect("the capture").append(&mut batch);
-            shared.more.notify_all();
-        } else if stop {
-            return socket::lost(socket);
-        } else {
-            let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut waiting, PollTimeout::from(50u8));
+        drop(seen);
+        shared.changed.notify_all();
+        match (emptied, asked) {
+            (false, _) => (),
+            (true, STOP) => return socket::lost(socket),
+            (true, _) => wait(socket, &shared.wake),
         }
+    }
+}
+
+/// Takes what is there, up to a limit; whether that was all.
+fn read_batch(socket: &OwnedFd, buffer: &mut [u8]) -> (Vec<Captured>, bool) {
+    let mut batch = Vec::new();
+    while batch.len() < 256 {
+        match socket::receive(socket, buffer) {
+            Ok(Some(packet)) => batch.push(packet),
+            Ok(None) => (),
+            Err(_) => return (batch, true),
+        }
+    }
+    (batch, false)
+}
+
+/// Waits for packets or for a request.
+fn wait(socket: &OwnedFd, wake: &EventFd) {
+    let descriptors = [socket.as_fd(), wake.as_fd()];
+    let mut waiting = descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+    let _ = poll(&mut waiting, PollTimeout::NONE);
+    if waiting[1].any() == Some(true) {
+        let _ = wake.read();
     }
 }
 
