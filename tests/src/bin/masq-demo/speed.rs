@@ -74,8 +74,8 @@ pub fn show(script: &mut Script) {
     tcp.iter().for_each(|bars| print_bars(bars));
     println!(
         "{DIM}      * XDP between virtual interfaces works only if the hosts compute checksums and \
-         segments\n        themselves, which makes them slow, whatever the router does. \
-         Real network cards have no\n        such limit; on virtual interfaces masq chooses tc by \
+         segments\n        themselves, and it copies every packet: the bare forwarding shows the limit. \
+         Real network\n        cards have neither; on virtual interfaces masq chooses tc by \
          itself.{RESET}"
     );
 }
