@@ -5,6 +5,7 @@ use std::{net::SocketAddrV4, thread};
 use masq_tests::{
     daemon::{Masq, Mode},
     lab::{Lab, LanKind, Layout, SERVER_1, SERVER_2},
+    sockets::eventually,
     traffic::{echo, http, probe},
 };
 
@@ -48,8 +49,9 @@ fn a_bridge_and_tun_as_wan() {
 fn auto_chooses_tc_for_virtual_links_and_says_why() {
     let lab = Lab::new(Layout::default());
     let masq = Masq::start(&lab, [] as [&str; 0]);
-    let log = masq.log();
-    assert!(log.contains("lan0 (lan): attached with tc: "), "{log}");
+    eventually("the line that says why", || {
+        masq.log().contains("lan0 (lan): attached with tc: ").then_some(())
+    });
     probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
     masq.stop();
 }
