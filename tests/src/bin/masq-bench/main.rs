@@ -34,7 +34,7 @@ struct Options {
     json: Option<PathBuf>,
 
     /// Compare with measurements written by --json: fail if masq has become slower by more than
-    /// a tenth, relative to nftables in the same run
+    /// a fifth, relative to nftables in the same run
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
 

@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// By how much masq may be slower, relative to nftables in the same run, than it was.
-const TOLERANCE: f64 = 0.10;
+/// More than two runs of the same programs differ by on a busy machine.
+const TOLERANCE: f64 = 0.20;
 
 /// Prints what was measured.
 pub fn print(record: &Record) {
