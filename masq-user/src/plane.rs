@@ -1,13 +1,13 @@
 //! The loaded kernel object: programs and maps. Loading it, and running the program that removes
 //! sessions. Attaching is the business of [`crate::attach`].
 
-use std::cell::RefCell;
+use std::{cell::RefCell, io};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
     maps::{MapData, RingBuf},
-    programs::{Program, SchedClassifier, TestRun as _, Xdp},
+    programs::{Program, ProgramError, SchedClassifier, TestRun as _, Xdp},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use masq_common::{
@@ -69,7 +69,7 @@ impl Plane {
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the maps of masq")?;
         for name in XDP_PROGRAMS {
             let program: &mut Xdp = program(&mut ebpf, name)?;
-            program.load().with_context(|| format!("the kernel refused program {name}"))?;
+            load(name, || program.load())?;
         }
         let streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
@@ -99,7 +99,7 @@ impl Plane {
         let mut ebpf = self.ebpf.borrow_mut();
         let program: &mut SchedClassifier = program(&mut ebpf, name)?;
         if program.fd().is_err() {
-            program.load().with_context(|| format!("the kernel refused program {name}"))?;
+            load(name, || program.load())?;
         }
         attach(program)
     }
@@ -127,6 +127,24 @@ impl Plane {
 }
 
 /// The data that the `retire` program reads: a head and the keys.
+/// Loads a program. The verifier stops with EAGAIN where a signal is waiting: then once more, but
+/// not for ever, since the signal may mean that masq is to stop.
+fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<()> {
+    const RETRIES: usize = 4;
+    let interrupted = |error: &ProgramError| {
+        matches!(error, ProgramError::LoadError { io_error, .. }
+            if io_error.kind() == io::ErrorKind::WouldBlock)
+    };
+    let mut result = load();
+    for _ in 0..RETRIES {
+        match &result {
+            Err(error) if interrupted(error) => result = load(),
+            _ => break,
+        }
+    }
+    result.with_context(|| format!("the kernel refused program {name}"))
+}
+
 fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Bytes {
     let head = RetireRequest { count: keys.len() as u32, cause: cause as u8, zero: [0; 11] };
     let mut data = BytesMut::with_capacity(size_of_val(&head) + size_of_val(keys));

@@ -1,6 +1,6 @@
 //! The loaded kernel object and its maps, filled by hand as the daemon would.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, io, net::Ipv4Addr};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -69,11 +69,23 @@ impl Tables {
     pub fn program(&mut self, name: &str) -> &mut Program {
         let program = self.ebpf.program_mut(name);
         let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
-        let loaded = match program {
+        let mut load = || match program {
             Program::Xdp(program) if program.fd().is_err() => program.load(),
             Program::SchedClassifier(program) if program.fd().is_err() => program.load(),
             _ => Ok(()),
         };
+        // The verifier stops with EAGAIN where a signal is waiting for the thread.
+        let interrupted = |loaded: &Result<(), ProgramError>| {
+            matches!(loaded, Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock)
+        };
+        let mut loaded = load();
+        for _ in 0..10 {
+            if !interrupted(&loaded) {
+                break;
+            }
+            loaded = load();
+        }
         match loaded {
             Ok(()) => program,
             Err(ProgramError::LoadError { io_error, verifier_log }) => {
