@@ -69,7 +69,24 @@ impl Tables {
     pub fn program(&mut self, name: &str) -> &mut Program {
         let program = self.ebpf.program_mut(name);
         let program = program.unwrap_or_else(|| panic!("the object has no program {name}"));
-        match load(program) {
+        let mut load = || match program {
+            Program::Xdp(program) if program.fd().is_err() => program.load(),
+            Program::SchedClassifier(program) if program.fd().is_err() => program.load(),
+            _ => Ok(()),
+        };
+        // The verifier stops with EAGAIN where a signal is waiting for the thread.
+        let interrupted = |loaded: &Result<(), ProgramError>| {
+            matches!(loaded, Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock)
+        };
+        let mut loaded = load();
+        for _ in 0..10 {
+            if !interrupted(&loaded) {
+                break;
+            }
+            loaded = load();
+        }
+        match loaded {
             Ok(()) => program,
             Err(ProgramError::LoadError { io_error, verifier_log }) => {
                 let log = verifier_log.to_string();
@@ -249,30 +266,6 @@ pub fn now() -> Tick {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC_COARSE);
     let time = time.expect("read the clock");
     Tick::from_nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
-}
-
-/// How often a program is given to the kernel that was interrupted; as in libbpf.
-const ATTEMPTS: u32 = 5;
-
-/// Loads a program that is not loaded yet. The verifier of the kernel gives up with EAGAIN when a
-/// signal is pending, which has nothing to do with the program.
-fn load(program: &mut Program) -> Result<(), ProgramError> {
-    let mut attempt = 1;
-    loop {
-        let loaded = match program {
-            Program::Xdp(program) if program.fd().is_err() => program.load(),
-            Program::SchedClassifier(program) if program.fd().is_err() => program.load(),
-            _ => Ok(()),
-        };
-        match loaded {
-            Err(ProgramError::LoadError { io_error, .. })
-                if io_error.kind() == ErrorKind::WouldBlock && attempt < ATTEMPTS =>
-            {
-                attempt += 1;
-            }
-            other => return other,
-        }
-    }
 }
 
 fn typed<'a, T>(map: &'a mut Map) -> T
