@@ -134,5 +134,7 @@ proptest! {
         prop_assert_eq!(inbound.from.source_id, Id::ZERO);
         prop_assert_eq!(inbound.from.destination_id, external_id);
         prop_assert_eq!(inbound.to.destination_id, tuple.source_id);
+        prop_assert_eq!(outbound.identifier(), external_id);
+        prop_assert_eq!(inbound.identifier(), tuple.source_id);
     }
 }

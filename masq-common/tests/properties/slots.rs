@@ -25,7 +25,7 @@ use crate::packet::{addr, id};
 
 /// Any word; few sessions, very many and none are frequent.
 fn state() -> impl Strategy<Value = SlotState> {
-    let sessions = prop_oneof![0_u32..3, u32::MAX - 3..=u32::MAX, any::<u32>()];
+    let sessions = prop_oneof![0_u32..4, u32::MAX - 3..=u32::MAX, any::<u32>()];
     let generation = prop_oneof![any::<u32>(), Just(0), Just(u32::MAX)];
     (generation, sessions).prop_map(|(g, s)| SlotState(u64::from(g) << 32 | u64::from(s)))
 }
@@ -68,9 +68,21 @@ proptest! {
         }
     }
 
+    /// Sessions are given back by a subtraction that does not look: it must come to the same.
+    #[test]
+    fn leaving_is_a_subtraction(state in state()) {
+        if let Some(left) = state.left() {
+            prop_assert_eq!(left.0, state.0 - 1);
+        }
+    }
+
     #[test]
     fn each_claim_is_a_new_generation(generation: u32) {
-        let claimed = SlotState(u64::from(generation) << 32).claimed();
+        let free = SlotState(u64::from(generation) << 32);
+        let (reserved, claimed) = (free.reserved(), free.claimed());
+        prop_assert!(!reserved.is_free() && !reserved.is_held());
+        prop_assert_eq!(reserved.generation(), claimed.generation());
+        prop_assert_eq!(reserved.joined(reserved.generation()), None);
         prop_assert_eq!(claimed.generation(), generation.wrapping_add(1));
         prop_assert_eq!((claimed.sessions(), claimed.is_held()), (1, true));
         prop_assert_eq!(claimed.joined(generation), None);
@@ -126,6 +138,7 @@ struct Shared {
     joins: AtomicU64,
     lost: AtomicU64,
     refused: AtomicU64,
+    invited: AtomicU64,
 }
 
 /// A session that holds a port.
@@ -165,21 +178,12 @@ impl Dice {
 }
 
 impl Shared {
-    /// Changes the word of a slot as `next` says; `None` if it says so.
-    fn update(
-        &self,
-        port: usize,
-        next: impl Fn(SlotState) -> Option<SlotState>,
-        dice: &mut Dice,
-    ) -> Option<SlotState> {
-        loop {
-            let old = self.slots[port].state.load(SeqCst);
-            let new = next(SlotState(old))?;
-            dice.maybe_interrupt();
-            if self.slots[port].state.compare_exchange(old, new.0, SeqCst, SeqCst).is_ok() {
-                return Some(new);
-            }
-        }
+    fn state(&self, port: usize) -> SlotState {
+        SlotState(self.slots[port].state.load(SeqCst))
+    }
+
+    fn swap(&self, port: usize, from: SlotState, to: SlotState) -> bool {
+        self.slots[port].state.compare_exchange(from.0, to.0, SeqCst, SeqCst).is_ok()
     }
 
     /// A new session of `endpoint`; `None` if there is no port for it at the moment.
@@ -194,33 +198,55 @@ impl Shared {
 
     fn join(&self, endpoint: u16, mapping: Mapping, dice: &mut Dice) -> Option<Session> {
         let session = Session { endpoint, mapping };
-        let joined = self.update(session.port(), |s| s.joined(mapping.generation), dice);
-        let counter = if joined.is_some() { &self.joins } else { &self.refused };
-        counter.fetch_add(1, SeqCst);
-        joined.map(|_| session)
+        loop {
+            let state = self.state(session.port());
+            let Some(joined) = state.joined(mapping.generation) else {
+                self.refused.fetch_add(1, SeqCst);
+                return None;
+            };
+            dice.maybe_interrupt();
+            if self.swap(session.port(), state, joined) {
+                self.joins.fetch_add(1, SeqCst);
+                return Some(session);
+            }
+        }
+    }
+
+    /// A new session that somebody outside has opened: whoever holds the port is asked first, and
+    /// must still be the one when the session has joined.
+    fn open_from_outside(&self, port: usize, dice: &mut Dice) -> Option<Session> {
+        let state = self.state(port);
+        dice.maybe_interrupt();
+        let holder = Owner::unpack(self.slots[port].owner.load(SeqCst));
+        dice.maybe_interrupt();
+        if !state.is_held() {
+            return None;
+        }
+        let external = Id::new(port as u16);
+        let mapping = Mapping { generation: state.generation(), external, zero: 0 };
+        let session = self.join(holder.id.get(), mapping, dice);
+        self.invited.fetch_add(u64::from(session.is_some()), SeqCst);
+        session
     }
 
     fn create(&self, endpoint: u16, dice: &mut Dice) -> Option<Session> {
         let start = dice.roll(PORTS as u64) as usize;
-        let (port, state) = (0..PORTS).map(|n| (start + n) % PORTS).find_map(|port| {
-            let old = SlotState(self.slots[port].state.load(SeqCst));
-            let free = old.is_free();
+        let (port, free) = (0..PORTS).map(|n| (start + n) % PORTS).find_map(|port| {
+            let state = self.state(port);
             dice.maybe_interrupt();
-            let swap = || {
-                let new = old.claimed();
-                let state = &self.slots[port].state;
-                state.compare_exchange(old.0, new.0, SeqCst, SeqCst).ok().map(|_| (port, new))
-            };
-            free.then(swap)?
+            let reserved = state.is_free() && self.swap(port, state, state.reserved());
+            reserved.then_some((port, state))
         })?;
         self.claims.fetch_add(1, SeqCst);
         let before = self.slots[port].witness.swap(owner(endpoint), SeqCst);
         assert_eq!(before, 0, "port {port} claimed while it was owned");
+        dice.maybe_interrupt();
         self.slots[port].owner.store(owner(endpoint), SeqCst);
+        assert!(self.swap(port, free.reserved(), free.claimed()), "a reserved slot was changed");
         dice.maybe_interrupt();
 
         let external = Id::new(port as u16);
-        let mapping = Mapping { generation: state.generation(), external, zero: 0 };
+        let mapping = Mapping { generation: free.claimed().generation(), external, zero: 0 };
         let theirs = {
             let mut mappings = self.mappings.lock().unwrap();
             let theirs = mappings.get(&endpoint).copied();
@@ -231,34 +257,36 @@ impl Shared {
             None => Some(Session { endpoint, mapping }),
             Some(theirs) => {
                 self.lost.fetch_add(1, SeqCst);
-                // Nobody knows of this port yet, so nobody has joined.
-                assert!(self.update(port, SlotState::left, dice).unwrap().is_retiring());
-                self.free(port, endpoint, dice);
+                // Somebody outside may have joined: then that session is the last one to go.
+                self.close(&Session { endpoint, mapping }, dice);
                 self.join(endpoint, theirs, dice)
             }
         }
     }
 
     fn close(&self, session: &Session, dice: &mut Dice) {
-        let left = self.update(session.port(), SlotState::left, dice);
-        if left.expect("a session held the port").is_retiring() {
-            let removed = self.mappings.lock().unwrap().remove(&session.endpoint);
-            assert_eq!(removed, Some(session.mapping), "removed the mapping of another");
-            dice.maybe_interrupt();
-            self.free(session.port(), session.endpoint, dice);
+        let port = session.port();
+        let before = SlotState(self.slots[port].state.fetch_sub(1, SeqCst));
+        if !before.left().expect("a session held the port").is_retiring() {
+            return;
         }
-    }
-
-    fn free(&self, port: usize, endpoint: u16, dice: &mut Dice) {
-        let before = self.slots[port].witness.swap(0, SeqCst);
-        assert_eq!(before, owner(endpoint), "port {port} freed by one who does not own it");
-        self.update(port, |s| s.is_retiring().then(|| s.freed()), dice).expect("still retiring");
+        dice.maybe_interrupt();
+        let mut mappings = self.mappings.lock().unwrap();
+        if mappings.get(&session.endpoint) == Some(&session.mapping) {
+            mappings.remove(&session.endpoint);
+        }
+        drop(mappings);
+        dice.maybe_interrupt();
+        let witness = self.slots[port].witness.swap(0, SeqCst);
+        assert_eq!(witness, owner(session.endpoint), "port {port} freed by another than its owner");
+        let state = self.state(port);
+        assert!(state.is_retiring() && self.swap(port, state, state.freed()), "still retiring");
     }
 
     /// What must hold from the moment a session holds a port until it lets go.
     fn check(&self, session: &Session) {
         let slot = &self.slots[session.port()];
-        let state = SlotState(slot.state.load(SeqCst));
+        let state = self.state(session.port());
         assert!(state.is_held());
         assert_eq!(state.generation(), session.mapping.generation);
         assert_eq!(slot.witness.load(SeqCst), owner(session.endpoint), "port has another owner");
@@ -272,7 +300,10 @@ impl Shared {
         for _ in 0..STEPS {
             if held.len() < 3 && dice.roll(2) == 0 {
                 let endpoint = dice.roll(u64::from(ENDPOINTS)) as u16;
-                held.extend(self.open(endpoint, dice));
+                held.extend(match dice.roll(4) {
+                    0 => self.open_from_outside(dice.roll(PORTS as u64) as usize, dice),
+                    _ => self.open(endpoint, dice),
+                });
             } else if !held.is_empty() {
                 let session = held.swap_remove(dice.roll(held.len() as u64) as usize);
                 self.check(&session);
@@ -304,8 +335,9 @@ fn a_port_never_has_two_owners_and_all_are_free_in_the_end() {
     assert!(shared.mappings.lock().unwrap().is_empty());
     assert_eq!(generations, shared.claims.load(SeqCst), "each claim is one generation");
     // The threads did meet: otherwise the above says little.
+    let Shared { joins, refused, lost, invited, .. } = &shared;
     for (what, counter) in
-        [("joined", &shared.joins), ("refused", &shared.refused), ("lost", &shared.lost)]
+        [("joined", joins), ("refused", refused), ("lost", lost), ("invited", invited)]
     {
         assert!(counter.load(SeqCst) > 100, "{what} {counter:?} times only");
     }

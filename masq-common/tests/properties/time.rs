@@ -3,7 +3,7 @@
 use masq_common::{
     be::{Addr, Id},
     flow::{ICMP, TCP, UDP},
-    session::{SessionHalf, SessionPair, flags, phase_of, remaining},
+    session::{SessionHalf, SessionPair, UNANSWERED, flags, phase_of, remaining},
     settings::Timeouts,
     tcp::{ACK, FIN, Phase, RST, SYN},
     time::{Span, TICK_SHIFT, Tick},
@@ -42,13 +42,20 @@ fn pair(protocol: u8, bits: u8) -> SessionPair {
 fn session() -> impl Strategy<Value = SessionPair> {
     let seen = prop::sample::select(vec![0, SYN, SYN | ACK, SYN | ACK | FIN, SYN | ACK | RST]);
     let protocol = prop::sample::select(vec![TCP, UDP, ICMP]);
-    (protocol, seen.clone(), seen, any::<bool>()).prop_map(|(protocol, out, back, outside)| {
+    let kind = (any::<bool>(), 0_u64..2);
+    (protocol, seen.clone(), seen, kind).prop_map(|(protocol, out, back, (outside, packets))| {
         let mut pair = pair(protocol, if outside { flags::FROM_OUTSIDE } else { 0 });
         (pair.outbound.tcp_seen, pair.inbound.tcp_seen) = (out, back);
-        // Otherwise one that was opened from outside is only waiting for an answer.
-        pair.outbound.packets = 1;
+        pair.outbound.packets = packets;
         pair
     })
+}
+
+/// What the timer of a session should be set to.
+fn allowed(outbound: &SessionHalf, inbound: &SessionHalf, timeouts: &Timeouts) -> Span {
+    let Span(ticks) = timeouts.of(outbound.protocol, phase_of(outbound, inbound));
+    let unanswered = outbound.flags & flags::FROM_OUTSIDE != 0 && outbound.packets == 0;
+    Span(if unanswered { ticks.min(UNANSWERED.0) } else { ticks })
 }
 
 fn seen_at(mut half: SessionHalf, nanos: u64) -> SessionHalf {
@@ -83,7 +90,7 @@ proptest! {
         let (outbound, inbound) = (seen_at(pair.outbound, out), seen_at(pair.inbound, back));
         let now = second + nanos;
         let refreshed = if pair.outbound.flags & flags::FROM_OUTSIDE == 0 { second } else { out };
-        let allowed = timeouts.of(outbound.protocol, phase_of(&outbound, &inbound));
+        let allowed = allowed(&outbound, &inbound, &timeouts);
         let left = remaining(&outbound, &inbound, &timeouts, Tick::from_nanos(now));
 
         prop_assert_eq!(left, remaining(&inbound, &outbound, &timeouts, Tick::from_nanos(now)));
@@ -122,6 +129,10 @@ proptest! {
             prop_assert!(certain <= timeouts.of(pair.outbound.protocol, phase));
         }
         let now = Tick(Tick::from_nanos(start).0.wrapping_add(ticks.index(certain.0 as usize + 1) as u32));
+        // One half alone tells of sessions that the inside has opened, and of no others.
+        let mut pair = pair;
+        pair.outbound.flags &= !flags::FROM_OUTSIDE;
+        pair.inbound.flags &= !flags::FROM_OUTSIDE;
         // The other direction's last packet lies before this one.
         let other = start.saturating_sub(other % (20_000 * SECOND));
         let (outbound, inbound) = (seen_at(pair.outbound, start), seen_at(pair.inbound, other));
