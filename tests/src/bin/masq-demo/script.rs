@@ -36,7 +36,7 @@ impl Script {
     /// Begins a group of steps.
     pub fn chapter(&mut self, title: &str, explanation: &str) {
         title.clone_into(&mut self.chapter);
-        println!("\n{BOLD}{title}{RESET} {DIM}{explanation}{RESET}");
+        println!("\n{BOLD}{title}{RESET} {DIM}– {explanation}{RESET}");
     }
 
     /// Does something, and shows what was measured or what went wrong; says whether it held.
