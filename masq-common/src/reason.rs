@@ -164,6 +164,8 @@ reasons! {
     HairpinFiltered = 80, Dropped, "hairpin_filtered";
     /// From a LAN host to another one's mapping, and too big or without a route there.
     HairpinFailed = 81, Dropped, "hairpin_failed";
+    /// From a LAN to an interface that has just appeared, until masq knows whether it is a WAN.
+    WanNotReady = 82, Dropped, "wan_not_ready";
 
     /// A session was created.
     SessionOpened = 96, Event, "session_opened";

@@ -96,6 +96,8 @@ pub mod switches {
     pub const EVENTS: u32 = 1 << 0;
     /// Never share an external port between inside endpoints, even when none is free.
     pub const NO_OVERLAP: u32 = 1 << 1;
+    /// Nothing from a LAN goes to a device without [`caps::READY`](super::caps::READY).
+    pub const GUARD: u32 = 1 << 2;
 }
 
 /// The single value of the settings map.
@@ -143,19 +145,21 @@ pub mod role {
     pub const LAN: u8 = 1;
     /// Outside.
     pub const WAN: u8 = 2;
+    /// Neither: known to the daemon, which knows that it is no WAN.
+    pub const OTHER: u8 = 3;
 }
 
 /// Value of the device map, keyed by the interface index.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
 pub struct Device {
-    /// The external address of a WAN; [`Addr::NONE`] while it has none, and for a LAN.
+    /// The external address of a WAN; [`Addr::NONE`] while it has none, and for others.
     pub address: Addr,
     /// Link-layer address, zero if the device has none.
     pub mac: [u8; 6],
     /// See [`role`].
     pub role: u8,
-    /// Index of a WAN, below [`MAX_WANS`]; 0 for a LAN.
+    /// Index of a WAN, below [`MAX_WANS`]; 0 for others.
     pub wan: u8,
     /// See [`caps`].
     pub caps: u32,
@@ -167,6 +171,9 @@ pub mod caps {
     pub const XDP_TRANSMIT: u32 = 1 << 0;
     /// Frames begin with an Ethernet header; without this flag they begin with the IP header.
     pub const ETHERNET: u32 = 1 << 1;
+    /// What the kernel sends there is translated if it has to be: a WAN with its egress hook, or
+    /// no WAN.
+    pub const READY: u32 = 1 << 2;
 }
 
 /// How many WANs one instance can have.

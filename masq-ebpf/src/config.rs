@@ -16,9 +16,10 @@ use crate::verdict::Step;
 #[btf_map]
 static SETTINGS: Array<Settings, 1> = Array::new();
 
-/// A handful of entries; full means that the daemon refuses another interface.
+/// Every interface of the machine; full means that packets from a LAN to further ones are dropped
+/// with [`Reason::WanNotReady`], which the daemon says.
 #[btf_map]
-static DEVICES: HashMap<u32, Device, 64> = HashMap::new();
+static DEVICES: HashMap<u32, Device, 4096> = HashMap::new();
 
 /// Only asked on the full path; full means that the daemon refuses the configuration.
 #[btf_map]

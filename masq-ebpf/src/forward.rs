@@ -14,6 +14,8 @@ use aya_ebpf::{
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
 };
 use masq_common::{
+    be::Addr,
+    flow::{TCP, UDP},
     reason::Reason,
     session::SessionHalf,
     settings::{Device, caps, role},
@@ -77,6 +79,34 @@ pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step
 fn look_up(context: *mut c_void, query: &mut Query) -> u32 {
     // SAFETY: `query` is of the size given and outlives the call.
     unsafe { bpf_fib_lookup(context, query, size_of::<Query>() as i32, 0) as u32 }
+}
+
+/// Whether the kernel's way of a packet leads to a device that packets from a LAN may leave by: that
+/// has the hook which translates them, or needs none. What is not forwarded may go on.
+#[inline(always)]
+pub fn is_ready<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: Addr) -> bool {
+    // SAFETY: all fields are integers.
+    let mut query: Query = unsafe { core::mem::zeroed() };
+    let [tos, protocol]: [u8; 2] =
+        [skb.load(LINK + 1).unwrap_or_default(), skb.load(LINK + 9).unwrap_or_default()];
+    // Policy rules may look at the ports. They stand elsewhere behind IP options: then the rules
+    // of the kernel see something else than this, as they do for fragments.
+    let [sport, dport]: [u16; 2] = match protocol {
+        TCP | UDP => skb.load(LINK + Ipv4Hdr::LEN).unwrap_or_default(),
+        _ => [0; 2],
+    };
+    query.family = AF_INET;
+    query.l4_protocol = protocol;
+    (query.sport, query.dport) = (sport, dport);
+    query.__bindgen_anon_2.tos = tos;
+    query.__bindgen_anon_3.ipv4_src = source.raw();
+    query.__bindgen_anon_4.ipv4_dst = destination.raw();
+    query.ifindex = skb.device();
+    match look_up(skb.context(), &mut query) {
+        BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED => {}
+        _ => return true,
+    }
+    config::device(query.ifindex).is_some_and(|device| device.caps & caps::READY != 0)
 }
 
 /// The way of a hairpin packet, which the kernel resolves to the last step: it may have no

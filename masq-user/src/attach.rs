@@ -21,7 +21,7 @@ use masq_common::abi::programs;
 
 use crate::{
     cli::TcAttach,
-    plan::{Fast, Interface, Present, Role},
+    plan::{Fast, Hooks, Interface, Present, Role},
     plane::Plane,
     preflight::Release,
 };
@@ -115,6 +115,11 @@ impl Attached {
     /// Whether the fast path is in the driver.
     pub fn is_xdp(&self) -> bool {
         self.links.contains_key(&Hook::Fast)
+    }
+
+    /// What of it the device table tells.
+    pub fn hooks(&self) -> Hooks {
+        Hooks { xdp: self.is_xdp(), wan_out: self.links.contains_key(&Hook::WanOut) }
     }
 
     /// Takes the program off one hook, if there is one. What has vanished with its interface is

@@ -138,7 +138,7 @@ fn check_names(lans: &[String], wans: &[String]) -> Result<()> {
 fn settings(args: &RunArgs) -> Result<Settings> {
     let (privileged, ports) = args.ports.map_or((Pool::PRIVILEGED, Pool::USER), split);
     let filtering = |own: Option<_>| Filtering::from(own.unwrap_or(args.filtering)) as u8;
-    let mut flags = 0;
+    let mut flags = switches::GUARD;
     if args.verbose > 0 {
         flags |= switches::EVENTS;
     }
@@ -277,7 +277,8 @@ mod tests {
         let settings = config(rest).unwrap().settings;
         assert_eq!(settings.filtering_tcp, Filtering::AddressAndPortDependent as u8);
         assert_eq!(settings.filtering_udp, Filtering::AddressDependent as u8);
-        assert_eq!(settings.switches, switches::EVENTS | switches::NO_OVERLAP);
+        let wanted = switches::GUARD | switches::EVENTS | switches::NO_OVERLAP;
+        assert_eq!(settings.switches, wanted);
     }
 
     #[test]

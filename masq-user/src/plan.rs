@@ -18,6 +18,8 @@ use crate::{
 pub struct Plan {
     /// All configured interfaces, in the order LANs, WANs.
     pub interfaces: Vec<Interface>,
+    /// Indices of all other interfaces of the machine: no WAN of ours.
+    pub others: Vec<u32>,
     /// Content of the prefix table.
     pub prefixes: Prefixes,
     /// What the user should know about.
@@ -80,11 +82,21 @@ pub enum Fast {
     ForceXdp,
 }
 
+/// What of that is attached that the device table tells.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Hooks {
+    /// The program in the driver.
+    pub xdp: bool,
+    /// The program on WAN egress.
+    pub wan_out: bool,
+}
+
 impl Present {
-    /// The entry of the device table, given whether native XDP is attached.
-    pub fn device(&self, role: Role, xdp: bool) -> Device {
+    /// The entry of the device table, given which hooks are attached.
+    pub fn device(&self, role: Role, hooks: Hooks) -> Device {
         let ethernet = if self.ethernet { caps::ETHERNET } else { 0 };
-        let transmit = if xdp { caps::XDP_TRANSMIT } else { 0 };
+        let transmit = if hooks.xdp { caps::XDP_TRANSMIT } else { 0 };
+        let ready = if hooks.wan_out || role == Role::Lan { caps::READY } else { 0 };
         let (role, wan) = match role {
             Role::Lan => (role::LAN, 0),
             Role::Wan(index) => (role::WAN, index),
@@ -94,9 +106,14 @@ impl Present {
             mac: self.mac,
             role,
             wan,
-            caps: ethernet | transmit,
+            caps: ethernet | transmit | ready,
         }
     }
+}
+
+/// The entry of the device table for an interface that is not ours.
+pub fn other_device() -> Device {
+    Device { role: role::OTHER, caps: caps::READY, ..Device::default() }
 }
 
 /// Works out what should be.
@@ -113,6 +130,8 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
                 .and_then(|link| present(config.mode, role, link, snapshot)),
         })
         .collect();
+    let ours = |link: &&Link| config.interfaces().any(|name| name == link.name);
+    let others = snapshot.links.iter().filter(|link| !ours(link)).map(|link| link.index).collect();
     let addresses = |wanted: fn(Role) -> bool| -> Vec<Address> {
         let chosen = interfaces.iter().filter(|interface| wanted(interface.role));
         let indexes = chosen.filter_map(|interface| Some(interface.present.as_ref()?.index));
@@ -131,7 +150,7 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
         &addresses(|role| role != Role::Lan),
         &external,
     );
-    Plan { interfaces, prefixes, warnings }
+    Plan { interfaces, others, prefixes, warnings }
 }
 
 fn present(mode: Mode, role: Role, link: &Link, snapshot: &Snapshot) -> Option<Present> {
@@ -220,7 +239,7 @@ mod tests {
         let lan = plan.interfaces[0].present.as_ref().unwrap();
         assert_eq!((lan.index, &lan.fast), (3, &Fast::TryXdp));
         let wan = &plan.interfaces[1];
-        let device = wan.present.as_ref().unwrap().device(wan.role, false);
+        let device = wan.present.as_ref().unwrap().device(wan.role, Hooks::default());
         assert_eq!(device.address, Addr::from_octets([203, 0, 113, 5]));
         assert_eq!((device.role, device.wan, device.caps), (role::WAN, 0, 0));
         assert_eq!(
@@ -232,10 +251,23 @@ mod tests {
     #[test]
     fn a_lan_has_no_external_address() {
         let plan = plan(&config("--lan eth1 --wan ppp0"), &machine());
-        let lan = plan.interfaces[0].present.as_ref().unwrap().device(Role::Lan, true);
+        let lan = plan.interfaces[0].present.as_ref().unwrap();
+        let lan = lan.device(Role::Lan, Hooks { xdp: true, wan_out: false });
         assert_eq!(lan.address, Addr::NONE);
-        assert_eq!(lan.caps, caps::ETHERNET | caps::XDP_TRANSMIT);
+        assert_eq!(lan.caps, caps::ETHERNET | caps::XDP_TRANSMIT | caps::READY);
         assert_eq!(lan.mac, [2, 0, 0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn a_wan_is_ready_when_its_egress_hook_is_attached() {
+        let plan = plan(&config("--lan eth1 --wan ppp0"), &machine());
+        let ready = |interface: &Interface, wan_out| {
+            let present = interface.present.as_ref().unwrap();
+            present.device(interface.role, Hooks { xdp: false, wan_out }).caps & caps::READY != 0
+        };
+        assert!(!ready(&plan.interfaces[1], false) && ready(&plan.interfaces[1], true));
+        assert!(ready(&plan.interfaces[0], false), "nothing is translated on its way into a LAN");
+        assert_eq!(plan.others, [2], "eth0 is nobody's WAN");
     }
 
     #[test]

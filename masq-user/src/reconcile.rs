@@ -71,16 +71,18 @@ impl Gateway {
         let lost = self.note_addresses(&plan);
         self.let_go(&plan).await;
         self.write_prefixes(&plan.prefixes)?;
+        self.forget_devices(&plan)?;
         self.write_devices(&plan)?;
-        let failures = self.attach(&plan).await;
-        // Only now is it known who has native XDP.
-        self.write_devices(&plan)?;
+        let failure = self.attach(&plan).await;
+        // Only now is it known who has native XDP, and what may leave by a WAN.
+        let failure = failure.or(self.write_devices(&plan).err());
+        let failure = failure.or(self.write_others(&plan).err());
         self.publish(&plan);
         if lost {
             let addresses = self.status.borrow().addresses.clone();
             sweep::drop_lost(&self.plane, &addresses).await?;
         }
-        failures.map_or(Ok(()), Err)
+        failure.map_or(Ok(()), Err)
     }
 
     /// Takes everything off. The tables go with the process.
@@ -120,7 +122,7 @@ impl Gateway {
 
     /// Lets go of interfaces that have vanished, or that the plan has no use for.
     async fn let_go(&mut self, plan: &Plan) {
-        let wanted = |index: &u32| plan.interfaces.iter().any(|i| i.index() == Some(*index));
+        let wanted = |index: &u32| plan.has(*index);
         let gone: Vec<u32> = self.attached.keys().copied().filter(|i| !wanted(i)).collect();
         for index in gone {
             if let Some(mut attached) = self.attached.remove(&index) {
@@ -163,28 +165,35 @@ impl Gateway {
         Ok(())
     }
 
-    fn write_devices(&mut self, plan: &Plan) -> Result<()> {
-        let mut policy = self.plane.policy.borrow_mut();
-        let is_xdp = |index| self.attached.get(&index).is_some_and(Attached::is_xdp);
-        let wanted: BTreeMap<u32, Device> = plan
-            .interfaces
-            .iter()
-            .filter_map(|interface| {
-                let present = interface.present.as_ref()?;
-                Some((present.index, present.device(interface.role, is_xdp(present.index))))
-            })
-            .collect();
-        let surplus: Vec<_> =
-            self.devices.keys().filter(|index| !wanted.contains_key(index)).copied().collect();
-        for index in surplus {
-            policy.devices.remove(index)?;
+    fn forget_devices(&mut self, plan: &Plan) -> Result<()> {
+        let wanted = |index| plan.others.contains(&index) || plan.has(index);
+        let gone: Vec<_> = self.devices.keys().copied().filter(|&index| !wanted(index)).collect();
+        for index in gone {
+            self.plane.policy.borrow_mut().devices.remove(index)?;
             self.devices.remove(&index);
         }
-        for (index, device) in wanted {
-            if self.devices.get(&index) != Some(&device) {
-                policy.devices.set(index, &device)?;
-                self.devices.insert(index, device);
-            }
+        Ok(())
+    }
+
+    fn write_devices(&mut self, plan: &Plan) -> Result<()> {
+        for interface in &plan.interfaces {
+            let Some(present) = &interface.present else { continue };
+            let attached = self.attached.get(&present.index);
+            let hooks = attached.map(Attached::hooks).unwrap_or_default();
+            self.write_device(present.index, present.device(interface.role, hooks))?;
+        }
+        Ok(())
+    }
+
+    /// Lets packets from a LAN go to the interfaces that are none of ours.
+    fn write_others(&mut self, plan: &Plan) -> Result<()> {
+        plan.others.iter().try_for_each(|&index| self.write_device(index, plan::other_device()))
+    }
+
+    fn write_device(&mut self, index: u32, device: Device) -> Result<()> {
+        if self.devices.get(&index) != Some(&device) {
+            self.plane.policy.borrow_mut().devices.set(index, &device)?;
+            self.devices.insert(index, device);
         }
         Ok(())
     }
@@ -250,6 +259,13 @@ impl Gateway {
             why: attached.map(|attached| attached.why.clone()).unwrap_or_default(),
             address: interface.present.as_ref().and_then(|present| present.address),
         }
+    }
+}
+
+impl Plan {
+    /// Whether the interface with this index is one of ours.
+    fn has(&self, index: u32) -> bool {
+        self.interfaces.iter().any(|interface| interface.index() == Some(index))
     }
 }
 

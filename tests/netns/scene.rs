@@ -106,24 +106,3 @@ macro_rules! in_both_modes {
         })+
     };
 }
-
-/// Like [`in_both_modes`], for what masq does not do yet: the tests are left out of a run, with
-/// the reason shown. `cargo test -- --ignored` runs them.
-#[macro_export]
-macro_rules! not_yet {
-    ($($name:ident: $reason:literal),+ $(,)?) => {
-        $(mod $name {
-            #[test]
-            #[ignore = $reason]
-            fn tc() {
-                super::$name($crate::scene::Setup::new(masq_tests::daemon::Mode::Tc));
-            }
-
-            #[test]
-            #[ignore = $reason]
-            fn xdp() {
-                super::$name($crate::scene::Setup::new(masq_tests::daemon::Mode::Xdp));
-            }
-        })+
-    };
-}

@@ -23,7 +23,7 @@ use masq_tests::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    in_both_modes, not_yet,
+    in_both_modes,
     scene::{Scene, Setup},
 };
 
@@ -32,11 +32,7 @@ in_both_modes!(
     a_wan_without_address_leaks_nothing,
     an_interface_that_returns_is_used_again,
     a_wan_without_address_is_waited_for,
-);
-
-not_yet!(
-    a_wan_that_the_daemon_has_not_seen_leaks_nothing:
-        "a WAN that returns is not guarded until the daemon has attached to it",
+    a_wan_that_the_daemon_has_not_seen_leaks_nothing,
 );
 
 mod tun {

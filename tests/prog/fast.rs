@@ -5,11 +5,11 @@ use masq_common::{
     flow::{FlowKey, ICMP, TCP, UDP},
     reason::Reason::{self, *},
     session::flags,
-    settings::Settings,
+    settings::{Settings, switches},
     tcp::{ACK, FIN, RST, SYN},
 };
 use masq_tests::{
-    lab::{HOST_A, ROUTER_WAN, SERVER_1, SERVER_2},
+    lab::{HOST_A, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::{Endpoint, Packet, frame, reseal, tcp::PSH},
     program::{Bench, Hook, Verdict, mac, pair},
 };
@@ -312,4 +312,33 @@ fn super_packets_are_judged_by_their_segments() {
 /// The key of the outbound TCP packets.
 fn tcp_key() -> FlowKey {
     pair(TCP, INSIDE, OUTSIDE.1, REMOTE).outbound.key()
+}
+
+#[test]
+fn nothing_goes_to_a_wan_that_does_not_translate_yet() {
+    let mut bench = Bench::new(&OBJECT);
+    let first = udp().bytes();
+    let to_router = Packet::udp(INSIDE, (ROUTER_LAN, 53), b"question").bytes();
+    let unroutable = Packet::udp(INSIDE, ([192, 0, 2, 1].into(), 53), b"question").bytes();
+    bench.namespace().ip("route add blackhole 192.0.2.0/24");
+    bench.set_settings(&Settings { switches: switches::GUARD, ..Settings::DEFAULT });
+    let cases = |leaves| {
+        [
+            ("first packet", first.clone(), leaves),
+            ("too big", Packet::udp(INSIDE, REMOTE, &[1; 1600]).bytes(), leaves),
+            ("without ports", Packet::new(INSIDE.0, REMOTE.0, 47, b"GRE").bytes(), leaves),
+            ("to the router", to_router.clone(), NoSession),
+            ("to nowhere", unroutable.clone(), NoSession),
+        ]
+    };
+    ends(&mut bench, Hook::LanIn, &cases(WanNotReady));
+    bench.set_wan_ready(true);
+    for (name, packet, reason) in cases(NoSession) {
+        let reason = if name == "without ports" { Unusual } else { reason };
+        ends(&mut bench, Hook::LanIn, &[(name, packet, reason)]);
+    }
+    // The answers of the other side and the router's own packets do not depend on it.
+    bench.set_wan_ready(false);
+    let own = Packet::udp((ROUTER_WAN, 5000), REMOTE, b"own").bytes();
+    ends(&mut bench, Hook::WanOutOwn, &[("own", own, Own)]);
 }

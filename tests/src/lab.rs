@@ -15,6 +15,7 @@ use std::{net::Ipv4Addr, ops::Deref, sync::Mutex};
 
 use crate::{
     netns::{Namespace, must_succeed},
+    sockets::eventually,
     tun::TunLine,
 };
 
@@ -181,7 +182,22 @@ impl Lab {
         lab.restore_wan();
         lab.connect_wan();
         lab.build_internet();
+        lab.settle();
         lab
+    }
+
+    /// Waits until the kernel has noticed that the router's lines are up: it does so a moment
+    /// after they are, on a busy machine much later, and routes, queues and bridges follow.
+    fn settle(&self) {
+        let interfaces = self.lan_interfaces().iter().chain([&WAN_IF]);
+        for interface in interfaces {
+            eventually(&format!("carrier of {interface}"), || {
+                let link = self.router.output("ip", &["-brief", "link", "show", interface]);
+                // A TUN device does not say more than "unknown".
+                let state = link.split_whitespace().nth(1).map(str::to_owned);
+                matches!(state.as_deref(), Some("UP" | "UNKNOWN")).then_some(())
+            });
+        }
     }
 
     /// The LAN interfaces of the router, as `masq run --lan` wants them.

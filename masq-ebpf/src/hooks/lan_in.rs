@@ -2,7 +2,10 @@
 //! packet from one LAN host to the external endpoint of another.
 //!
 //! First packets, and all that is unusual, go on to the kernel and meet [`super::wan_out`] when
-//! they leave. A hairpin packet never leaves: it goes through two translations here, out by the
+//! they leave; not, however, if they would leave by an interface that [`super::wan_out`] may be
+//! missing from: a WAN that has just been made anew, before the daemon has heard of it.
+//!
+//! A hairpin packet never leaves: it goes through two translations here, out by the
 //! sender's session and in by the receiver's, and so the filtering holds for it as for a packet
 //! from outside. The kernel could not route it in between, since it would come from the router's
 //! own address.
@@ -10,8 +13,8 @@
 use masq_common::{
     be::Addr,
     flow::{FlowKey, ICMP},
-    reason::Reason,
-    settings::{Device, prefix, role},
+    reason::{Class, Reason},
+    settings::{Device, prefix, role, switches},
 };
 
 use crate::{
@@ -33,21 +36,37 @@ use crate::{
 #[inline(always)]
 pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     let outcome = established(skb);
-    // The route to one of the router's own addresses is local: no way for the fast path.
-    let Outcome::Ends(Reason::NoSession | Reason::Unusual | Reason::Stale | Reason::NoRoute) =
-        outcome
-    else {
+    let Outcome::Ends(reason) = outcome else { return outcome };
+    if !is_for_the_kernel(reason) {
         return outcome;
-    };
-    let Some((_, destination)) = full::addresses(skb) else { return outcome };
+    }
+    let Some((source, destination)) = full::addresses(skb) else { return outcome };
     let flags = config::prefix(destination);
     if flags & prefix::EXTERNAL == 0 {
-        return outcome;
+        return if leads_nowhere_yet(skb, source, destination) {
+            Outcome::Ends(Reason::WanNotReady)
+        } else {
+            outcome
+        };
     }
     match hairpin(skb, destination, (flags >> prefix::WAN_SHIFT) as u8) {
         Err(Reason::NoSession) => outcome,
         hairpin => hairpin.into(),
     }
+}
+
+/// Whether the fast path has left an IPv4 packet to the kernel to route.
+#[inline(always)]
+const fn is_for_the_kernel(reason: Reason) -> bool {
+    matches!(reason.class(), Class::Untouched)
+        && !matches!(reason, Reason::NotIpv4 | Reason::Tagged | Reason::NotForUs | Reason::NoRole)
+}
+
+/// Whether the kernel would send a packet out by an interface that it may leave untranslated by.
+#[inline(never)]
+fn leads_nowhere_yet<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: Addr) -> bool {
+    let Ok(settings) = config::settings() else { return true };
+    settings.switches & switches::GUARD != 0 && !forward::is_ready(skb, source, destination)
 }
 
 /// The fast path, as a function of its own: its stack is free again for hairpinning.

@@ -118,6 +118,13 @@ impl Tables {
         }
     }
 
+    /// Says whether the WAN has its egress hook.
+    pub fn set_wan_ready(&mut self, ready: bool) {
+        self.caps = if ready { self.caps | caps::READY } else { self.caps & !caps::READY };
+        let address = self.external.map_or(Addr::NONE, Addr::from);
+        self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
+    }
+
     fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
         let mac = if self.caps & caps::ETHERNET != 0 { mac(mac_address) } else { [0; 6] };
         let device = Device { address, mac, role, wan: 0, caps: self.caps };
