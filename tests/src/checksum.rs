@@ -49,10 +49,12 @@ pub fn check(packet: &[u8], transport: Transport) -> Result<(), Bad> {
             compare("icmp", word(segment, 2), internet(&without(segment, 2)))
         }
         (6, Transport::Whole) if segment.len() >= 20 => {
-            compare("tcp", word(segment, 16), with_pseudo_header(ip, &without(segment, 16)))
+            // The kernel writes zero as 0xffff for TCP too when it completes a partial checksum
+            // (`skb_checksum_help`); receivers take either.
+            compare_zeros("tcp", word(segment, 16), with_pseudo_header(ip, &without(segment, 16)))
         }
         (6, Transport::Partial) if segment.len() >= 20 => {
-            compare_partial("tcp", word(segment, 16), !finish(pseudo_header(ip, segment.len())))
+            compare_zeros("tcp", word(segment, 16), !finish(pseudo_header(ip, segment.len())))
         }
         (17, _) if segment.len() >= 8 && word(segment, 6) == 0 => Ok(()),
         (17, Transport::Whole) if segment.len() >= 8 => {
@@ -63,7 +65,7 @@ pub fn check(packet: &[u8], transport: Transport) -> Result<(), Bad> {
             compare("udp", word(segment, 6), expected)
         }
         (17, Transport::Partial) if segment.len() >= 8 => {
-            compare_partial("udp", word(segment, 6), !finish(pseudo_header(ip, segment.len())))
+            compare_zeros("udp", word(segment, 6), !finish(pseudo_header(ip, segment.len())))
         }
         _ => Ok(()),
     }
@@ -96,8 +98,8 @@ fn compare(field: &'static str, found: u16, expected: u16) -> Result<(), Bad> {
     if found == expected { Ok(()) } else { Err(Bad { field, found, expected }) }
 }
 
-/// A partial checksum is not complemented; both forms of zero are the same number.
-fn compare_partial(field: &'static str, found: u16, expected: u16) -> Result<(), Bad> {
+/// Takes both forms of zero for the same number. A partial checksum is not complemented.
+fn compare_zeros(field: &'static str, found: u16, expected: u16) -> Result<(), Bad> {
     let zero = |sum| if sum == 0xffff { 0 } else { sum };
     if zero(found) == zero(expected) { Ok(()) } else { Err(Bad { field, found, expected }) }
 }
@@ -116,6 +118,23 @@ mod tests {
     #[test]
     fn a_good_packet_is_good() {
         assert_eq!(check(&UDP, Transport::Whole), Ok(()));
+    }
+
+    #[test]
+    fn both_zeros_of_tcp_are_good_and_nothing_else_is() {
+        let mut packet = vec![0; 40];
+        packet[..20].copy_from_slice(&UDP[..20]);
+        (packet[3], packet[9]) = (40, 6);
+        packet[10..12].fill(0);
+        let header = internet(&packet[..20]);
+        packet[10..12].copy_from_slice(&header.to_be_bytes());
+        // The urgent pointer makes the sum come out as zero.
+        let rest = with_pseudo_header(&packet[..20], &packet[20..]);
+        packet[38..40].copy_from_slice(&rest.to_be_bytes());
+        for (sum, good) in [(0x0000_u16, true), (0xffff, true), (0x0001, false), (0xfffe, false)] {
+            packet[36..38].copy_from_slice(&sum.to_be_bytes());
+            assert_eq!(check(&packet, Transport::Whole).is_ok(), good, "{sum:#06x}");
+        }
     }
 
     #[test]
