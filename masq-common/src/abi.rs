@@ -8,9 +8,11 @@ use core::mem::{align_of, offset_of, size_of};
 use crate::{
     event::{Event, RetireRequest},
     flow::{FlowKey, Tuple},
+    fragment::{Datagram, Translation},
     mapping::{Mapping, MappingKey, PortSlot},
     session::SessionHalf,
     settings::{Device, PrefixKey, Settings, Timeouts},
+    slow::{CAPTURE, Head, Record},
 };
 
 /// Version of everything in this module.
@@ -39,7 +41,10 @@ pub mod maps {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`Event`](crate::event::Event).
     pub const EVENTS: &str = "EVENTS";
-    /// LRU hash of the fragmented datagrams that are under way.
+    /// Ring buffer of [`slow::Record`](crate::slow::Record).
+    pub const SLOW: &str = "SLOW";
+    /// LRU hash of the fragmented datagrams that are under way:
+    /// [`Datagram`](crate::fragment::Datagram) to [`Translation`](crate::fragment::Translation).
     pub const FRAGMENTS: &str = "FRAGMENTS";
 }
 
@@ -79,6 +84,9 @@ const _: () = {
     assert!(size_of::<Timeouts>() == 20 && size_of::<Settings>() == 48);
     assert!(size_of::<Device>() == 16 && offset_of!(Device, caps) == 12);
     assert!(size_of::<PrefixKey>() == 8);
+    assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
+    assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
+    assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
     assert!(size_of::<Event>() == 80 && size_of::<RetireRequest>() == 16);
 };
 
@@ -101,6 +109,8 @@ mod pod {
 
     pod!(
         super::FlowKey,
+        super::Datagram,
+        super::Translation,
         super::SessionHalf,
         super::MappingKey,
         super::Mapping,

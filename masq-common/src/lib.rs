@@ -13,11 +13,13 @@
 //! 6. [`session`]: one direction of a session, with its finished rewrite.
 //! 7. [`mapping`]: endpoint-independent mappings and who owns an external port.
 //! 8. [`ports`]: which external port to try next.
-//! 9. [`icmp`]: which ICMP messages are queries, which are errors.
-//! 10. [`reason`]: every way a packet can end.
-//! 11. [`settings`]: what the daemon tells the programs: policy, timers, devices, prefixes.
-//! 12. [`event`]: what the programs tell the daemon.
-//! 13. [`abi`]: names of maps and programs, and the layout version.
+//! 9. [`fragment`]: what is done to the fragments of a datagram.
+//! 10. [`icmp`]: which ICMP messages are queries, which are errors.
+//! 11. [`reason`]: every way a packet can end.
+//! 12. [`settings`]: what the daemon tells the programs: policy, timers, devices, prefixes.
+//! 13. [`event`]: what the programs tell the daemon.
+//! 14. [`slow`]: packets that the programs give to the daemon.
+//! 15. [`abi`]: names of maps and programs, and the layout version.
 #![no_std]
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 
@@ -29,11 +31,13 @@ pub mod be;
 pub mod checksum;
 pub mod event;
 pub mod flow;
+pub mod fragment;
 pub mod icmp;
 pub mod mapping;
 pub mod ports;
 pub mod reason;
 pub mod session;
 pub mod settings;
+pub mod slow;
 pub mod tcp;
 pub mod time;

@@ -1,0 +1,42 @@
+//! Fragments: what tells a datagram's fragments from all others, and what is done to them.
+//!
+//! Only the first fragment has ports. What was done to it is remembered under its [`Datagram`] and
+//! done to the later ones.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{be::Addr, checksum::Delta, time::Tick};
+
+/// A fragmented datagram (RFC 791: these four tell its fragments from all others), as received.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct Datagram {
+    /// Source address.
+    pub source: Addr,
+    /// Destination address.
+    pub destination: Addr,
+    /// IP identification, as loaded from the packet.
+    pub identification: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Padding, zero.
+    pub zero: u8,
+}
+
+/// What is done to the fragments of a datagram.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Translation {
+    /// The datagram: its own key, since an entry may be given to another one at any moment.
+    pub datagram: Datagram,
+    /// Source address to leave with.
+    pub source: Addr,
+    /// Destination address to leave with.
+    pub destination: Addr,
+    /// Difference of addresses and identification, for the IP checksum.
+    pub delta: Delta,
+    /// Identification to leave with, as stored into the packet.
+    pub identification: u16,
+    /// When the first fragment passed.
+    pub seen: Tick,
+}
