@@ -58,6 +58,15 @@ macro_rules! reasons {
                 }
             }
 
+            /// Whether a first packet was refused for want of room: its sender is told.
+            #[inline(always)]
+            pub const fn is_refusal(self) -> bool {
+                matches!(
+                    self,
+                    Self::PortsExhausted | Self::SessionTableFull | Self::MappingTableFull
+                )
+            }
+
             /// Its name in JSON, metrics and logs.
             pub const fn label(self) -> &'static str {
                 match self {
@@ -166,6 +175,13 @@ reasons! {
     HairpinFailed = 81, Dropped, "hairpin_failed";
     /// From a LAN to an interface that has just appeared, until masq knows whether it is a WAN.
     WanNotReady = 82, Dropped, "wan_not_ready";
+    /// Later fragment that has overtaken the first one, given to the daemon, which sends it on when
+    /// the first one has passed.
+    FragmentEarly = 83, Dropped, "fragment_early";
+    /// Two different first fragments of one datagram: nobody can tell what the later ones belong to.
+    FragmentOverlap = 84, Dropped, "fragment_overlap";
+    /// Fragment that would overwrite the TCP header of the first one (RFC 1858, RFC 3128).
+    FragmentTiny = 85, Dropped, "fragment_tiny";
 
     /// A session was created.
     SessionOpened = 96, Event, "session_opened";
@@ -179,6 +195,8 @@ reasons! {
     PortShared = 100, Event, "port_shared";
     /// An event could not be reported: the ring buffer was full.
     EventLost = 101, Event, "event_lost";
+    /// A packet could not be given to the daemon: its queue was full, or its sender had had its share.
+    SlowPathFull = 102, Event, "slow_path_full";
 }
 
 /// Number of counters: greater than any reason's number.

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use masq_common::{
     be::Addr,
-    flow::{TCP, UDP},
+    flow::{TCP, Tuple, UDP},
     reason::Reason,
     session::SessionHalf,
     settings::{Device, caps, role},
@@ -120,9 +120,9 @@ pub struct Way {
     caps: u32,
 }
 
-/// Asks for the way of a packet that `half` will deliver to the inside.
+/// Asks for the way of a packet that will be delivered to the inside with the tuple `to`.
 #[inline(never)]
-pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, half: &SessionHalf) -> Step<Way> {
+pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, to: &Tuple) -> Step<Way> {
     let [ttl, protocol]: [u8; 2] = skb.load(LINK + 8).ok_or(Reason::HairpinFailed)?;
     if ttl <= 1 {
         return Err(Reason::HairpinFailed);
@@ -131,12 +131,12 @@ pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, half: &SessionHa
     let mut query: Query = unsafe { core::mem::zeroed() };
     query.family = AF_INET;
     query.l4_protocol = protocol;
-    query.sport = half.to.source_id.raw();
-    query.dport = half.to.destination_id.raw();
+    query.sport = to.source_id.raw();
+    query.dport = to.destination_id.raw();
     query.__bindgen_anon_1.tot_len =
         u16::try_from(full.largest).map_err(|_| Reason::HairpinFailed)?;
-    query.__bindgen_anon_3.ipv4_src = half.to.source.raw();
-    query.__bindgen_anon_4.ipv4_dst = half.to.destination.raw();
+    query.__bindgen_anon_3.ipv4_src = to.source.raw();
+    query.__bindgen_anon_4.ipv4_dst = to.destination.raw();
     query.ifindex = skb.device();
     match look_up(skb.context(), &mut query) {
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {}

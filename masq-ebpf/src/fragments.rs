@@ -1,49 +1,57 @@
-//! Later fragments: they carry no ports, so what was done to the first one of their datagram is
-//! remembered and done to them. A later fragment that overtakes the first is not known yet.
+//! Fragments: the later ones carry no ports, so what was done to the first one of their datagram is
+//! remembered and done to them. One that overtakes the first goes to the daemon ([`slow`]), which
+//! sends it on when the first one has passed.
 
-use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
+use aya_ebpf::{
+    bindings::{BPF_ANY, BPF_NOEXIST},
+    btf_maps::LruHashMap,
+    macros::btf_map,
+};
 use masq_common::{
     be::Addr,
     checksum::Delta,
-    session::SessionHalf,
+    fragment::{Datagram, Translation},
+    reason::Reason,
+    slow::Cause,
     time::{Span, Tick},
 };
 
-use crate::{clock, config, packet::full::Full};
-
-/// A fragmented datagram (RFC 791: these four tell its fragments from all others).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Datagram {
-    source: Addr,
-    destination: Addr,
-    identification: u16,
-    protocol: u8,
-    zero: u8,
-}
-
-/// What is done to its fragments.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Translation {
-    datagram: Datagram,
-    /// Source address to leave with.
-    pub source: Addr,
-    /// Destination address to leave with.
-    pub destination: Addr,
-    /// Difference for the IP checksum.
-    pub delta: Delta,
-    zero: u16,
-    seen: Tick,
-}
+use crate::{
+    clock, config,
+    create::mapping::random,
+    packet::{full::Full, skb::Skb},
+    slow,
+    verdict::Step,
+};
 
 /// How long a first fragment is remembered: identifications come round again.
 const MEMORY: Span = Span::from_secs(5);
+
+/// How long an identification must not be used for another host's datagram (RFC 6864 section 4.3:
+/// the maximum lifetime of a datagram, two minutes).
+const LIFETIME: Span = Span::from_secs(120);
 
 /// LRU is right here: an entry lives for milliseconds, and a datagram whose entry is evicted is
 /// lost like one of its fragments on the way.
 #[btf_map]
 static FRAGMENTS: LruHashMap<Datagram, Translation, 4096> = LruHashMap::new();
+
+/// Datagrams of which the daemon has fragments. Evicted: those fragments are lost.
+#[btf_map]
+static EARLY: LruHashMap<Datagram, Tick, 1024> = LruHashMap::new();
+
+/// Who uses an identification on the outside, by the datagram as it is there. Evicted: another host
+/// may use the identification too soon, as every host could without this map.
+#[btf_map]
+static IDENTITIES: LruHashMap<Datagram, Identity, 4096> = LruHashMap::new();
+
+/// The host that a datagram on the outside comes from.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Identity {
+    inside: Addr,
+    seen: Tick,
+}
 
 #[inline(always)]
 fn datagram(full: &Full) -> Datagram {
@@ -56,33 +64,110 @@ fn datagram(full: &Full) -> Datagram {
     }
 }
 
-/// Remembers what is done to a first fragment.
-#[inline(always)]
-pub fn remember(full: &Full, half: &SessionHalf, now: Tick) {
+/// Remembers that a first fragment leaves with these addresses, and gives it the identification that
+/// its datagram has from here on. `outbound` if another host's may be the same there.
+#[inline(never)]
+pub fn first<const LINK: usize>(
+    skb: &Skb<LINK>,
+    full: &Full,
+    (source, destination): (Addr, Addr),
+    outbound: bool,
+) -> Step<()> {
+    let now = clock::now(config::settings()?);
     let datagram = datagram(full);
-    let translation = Translation {
-        datagram,
-        source: half.to.source,
-        destination: half.to.destination,
-        delta: half.addr_delta,
-        zero: 0,
-        seen: now,
-    };
+    let mut identification = full.identification;
+    match known(&datagram, now) {
+        // The same again.
+        Some(found) if found.source == source && found.destination == destination => {
+            identification = found.identification;
+        }
+        // Two first fragments that differ: nobody can tell what the later ones belong to.
+        Some(_) => {
+            let _ = FRAGMENTS.remove(datagram);
+            return Err(Reason::FragmentOverlap);
+        }
+        None if outbound => identification = unused(&datagram, source, destination, now),
+        None => {}
+    }
+    let of_addresses =
+        Delta::addr(datagram.source, source).and(Delta::addr(datagram.destination, destination));
+    let of_identification = Delta::word(datagram.identification, identification);
+    let delta = of_addresses.and(of_identification);
+    let translation =
+        Translation { datagram, source, destination, delta, identification, seen: now };
     // Failing to remember loses this datagram's later fragments, which are then counted.
     let _ = FRAGMENTS.insert(datagram, translation, u64::from(BPF_ANY));
+    if identification != datagram.identification {
+        skb.fix_ip_checksum(LINK + 10, of_identification)?;
+        skb.store(LINK + 4, identification)?;
+    }
+    if EARLY.remove(datagram).is_ok() {
+        slow::first_seen(&datagram);
+    }
+    Ok(())
 }
 
-/// What was done to the first fragment of this one's datagram.
+/// An identification that no other host uses with these addresses: the datagram's own, or else a
+/// random one (RFC 6864 section 5.3.1; RFC 3022 section 6.3 tells what happens without).
+#[inline(never)]
+fn unused(datagram: &Datagram, source: Addr, destination: Addr, now: Tick) -> u16 {
+    let mut outside = Datagram { source, destination, ..*datagram };
+    let identity = Identity { inside: datagram.source, seen: now };
+    for _ in 0..4 {
+        // SAFETY: copied at once. If the entry was given to another datagram meanwhile, that costs
+        // a change of the identification that was not needed, or the rare clash that is there
+        // without this map.
+        let user = unsafe { IDENTITIES.get(outside).copied() };
+        let flags = match user {
+            None => BPF_NOEXIST,
+            Some(user) if user.inside == datagram.source => BPF_ANY,
+            Some(user) if now.since(user.seen) > LIFETIME => BPF_ANY,
+            Some(_) => {
+                outside.identification = random() as u16;
+                continue;
+            }
+        };
+        if IDENTITIES.insert(outside, identity, u64::from(flags)).is_ok() {
+            break;
+        }
+    }
+    outside.identification
+}
+
+/// What was done to the first fragment of this datagram, if it has passed.
 #[inline(always)]
-pub fn recall(full: &Full) -> Option<Translation> {
-    let wanted = datagram(full);
+fn known(datagram: &Datagram, now: Tick) -> Option<Translation> {
     // SAFETY: copied at once, and checked below to be of this datagram: the entry may have been
     // given to another one.
-    let found = unsafe { FRAGMENTS.get(wanted).copied() }?;
-    let same = found.datagram.source == wanted.source
-        && found.datagram.destination == wanted.destination
-        && found.datagram.identification == wanted.identification
-        && found.datagram.protocol == wanted.protocol;
-    let now = clock::now(config::settings().ok()?);
-    (same && now.since(found.seen) <= MEMORY).then_some(found)
+    let found = unsafe { FRAGMENTS.get(datagram).copied() }?;
+    (found.datagram == *datagram && now.since(found.seen) <= MEMORY).then_some(found)
+}
+
+/// What was done to the first fragment of a later one's datagram.
+#[inline(always)]
+pub fn recall(full: &Full) -> Option<Translation> {
+    known(&datagram(full), clock::now(config::settings().ok()?))
+}
+
+/// Does to a later fragment what was done to the first one.
+#[inline(always)]
+pub fn rewrite<const LINK: usize>(skb: &Skb<LINK>, translation: &Translation) -> Step<()> {
+    skb.rewrite_addresses(translation.source, translation.destination, translation.delta)?;
+    if translation.identification != translation.datagram.identification {
+        skb.store(LINK + 4, translation.identification)?;
+    }
+    Ok(())
+}
+
+/// Gives a fragment whose first one has not been seen to the daemon; false if that cannot take it.
+#[inline(never)]
+pub fn early<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8, cause: Cause) -> bool {
+    let datagram = datagram(full);
+    let Ok(settings) = config::settings() else { return false };
+    let now = clock::now(settings);
+    // First the mark: if the first fragment passes just now, it finds it.
+    if EARLY.insert(datagram, now, u64::from(BPF_ANY)).is_err() {
+        return false;
+    }
+    slow::offer(skb, datagram.source, cause, Reason::FragmentEarly, wan)
 }

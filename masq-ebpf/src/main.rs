@@ -9,7 +9,8 @@
 //! 4. [`create`]: the first packet of a flow: mapping, port, pair of halves.
 //! 5. [`retire`]: the end of a session.
 //! 6. [`forward`]: where an established packet goes, asked from the kernel's routing.
-//! 7. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
+//! 7. [`slow`]: packets for the daemon.
+//! 8. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -32,6 +33,7 @@ mod packet;
 mod ports;
 mod retire;
 mod sessions;
+mod slow;
 mod verdict;
 
 use aya_ebpf::{

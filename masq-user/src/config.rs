@@ -226,7 +226,8 @@ mod tests {
 
     #[test]
     fn without_options_the_settings_are_the_defaults() {
-        assert_eq!(config("--lan a --wan b").unwrap().settings, Settings::DEFAULT);
+        let wanted = Settings { switches: switches::GUARD, ..Settings::DEFAULT };
+        assert_eq!(config("--lan a --wan b").unwrap().settings, wanted);
         assert_eq!(config("--lan a --wan b").unwrap().sources, [Ipv4Net::default()]);
     }
 

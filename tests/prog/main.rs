@@ -1,6 +1,7 @@
 //! The kernel programs, packet by packet, through BPF_PROG_TEST_RUN.
 
 mod fast;
+mod fragments;
 mod malformed;
 mod race;
 mod retire;

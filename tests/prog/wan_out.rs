@@ -120,7 +120,7 @@ fn what_cannot_be_translated_is_dropped() {
         (
             "later fragment",
             Packet::udp(INSIDE, REMOTE, &[1; 64]).fragment(32, 72).bytes(),
-            FragmentUnknown,
+            FragmentEarly,
         ),
     ]);
     ends(&mut bench, Hook::WanOut, &cases);

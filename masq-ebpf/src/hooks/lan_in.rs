@@ -11,16 +11,18 @@
 //! own address.
 
 use masq_common::{
-    be::Addr,
-    flow::{FlowKey, ICMP},
+    be::{Addr, Id},
+    flow::{FlowKey, ICMP, Tuple},
+    fragment::Translation,
     reason::{Class, Reason},
     settings::{Device, prefix, role, switches},
+    slow::Cause,
 };
 
 use crate::{
     clock, config,
     create::{admission::Arrival, own_sockets},
-    forward,
+    forward, fragments,
     hooks::{fast, wan_in, wan_out},
     packet::{
         Packet as _,
@@ -43,11 +45,14 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     let Some((source, destination)) = full::addresses(skb) else { return outcome };
     let flags = config::prefix(destination);
     if flags & prefix::EXTERNAL == 0 {
-        return if leads_nowhere_yet(skb, source, destination) {
-            Outcome::Ends(Reason::WanNotReady)
-        } else {
-            outcome
-        };
+        if leads_nowhere_yet(skb, source, destination) {
+            return Outcome::Ends(Reason::WanNotReady);
+        }
+        return outcome;
+    }
+    // The route to one of the router's own addresses is local: no way for the fast path.
+    if !matches!(reason, Reason::NoSession | Reason::Unusual | Reason::Stale | Reason::NoRoute) {
+        return outcome;
     }
     match hairpin(skb, destination, (flags >> prefix::WAN_SHIFT) as u8) {
         Err(Reason::NoSession) => outcome,
@@ -80,9 +85,13 @@ fn established<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
 fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<Outcome> {
     skb.addressee()?;
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
-    // A ping to the external address is for the router.
-    let plain = full.kind == Kind::Flow && full.key.protocol != ICMP && !full.first_fragment;
-    if !plain || !is_mapped(skb, full, wan) {
+    match full.kind {
+        // A ping to the external address is for the router.
+        Kind::Flow if full.key.protocol != ICMP => {}
+        Kind::LaterFragment => return later_fragment(skb, full, wan),
+        _ => return Err(Reason::NoSession),
+    }
+    if !is_mapped(skb, full, wan) {
         return Err(Reason::NoSession);
     }
     let device = Device { address: external, wan, ..Device::default() };
@@ -91,6 +100,25 @@ fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<
     let arrival = out.to.key(full.key.protocol);
     admit(skb, full, &arrival, wan)?;
     deliver(skb, full, &arrival)
+}
+
+/// A fragment without ports goes where the first one of its datagram has gone.
+#[inline(always)]
+fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> Step<Outcome> {
+    let Some(translation) = fragments::recall(full) else {
+        fragments::early(skb, full, wan, Cause::EarlyHairpin);
+        return Err(Reason::NoSession);
+    };
+    let way = forward::hairpin(skb, full, &translated(&translation))?;
+    fragments::rewrite(skb, &translation)?;
+    skb.age()?;
+    way.send(skb)
+}
+
+/// The tuple that a later fragment leaves with.
+const fn translated(translation: &Translation) -> Tuple {
+    let (source, destination) = (translation.source, translation.destination);
+    Tuple { source, destination, source_id: Id::ZERO, destination_id: Id::ZERO }
 }
 
 /// Whether the destination belongs to a mapping, and not to a service of the router.
@@ -118,10 +146,20 @@ fn admit<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey, wan
 /// Both translations, and on its way.
 #[inline(never)]
 fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey) -> Step<Outcome> {
-    let back = sessions::entry(arrival).ok_or(Reason::MappingRetiring)?;
-    let way = forward::hairpin(skb, full, back)?;
-    super::apply(skb, full, &full.key)?;
-    super::apply(skb, full, arrival)?;
+    let to = sessions::entry(arrival).ok_or(Reason::MappingRetiring)?.to;
+    let way = forward::hairpin(skb, full, &to)?;
+    if full.first_fragment {
+        fragments::first(skb, full, (to.source, to.destination), true)?;
+    }
+    translate(skb, full, &full.key)?;
+    translate(skb, full, arrival)?;
     skb.age()?;
     way.send(skb)
+}
+
+/// One of the two translations.
+#[inline(never)]
+fn translate<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step<()> {
+    let half = super::pass(full, key)?;
+    skb.rewrite(&half, full.transport)
 }

@@ -17,7 +17,7 @@ pub mod lan_in;
 pub mod wan_in;
 pub mod wan_out;
 
-use masq_common::{flow::FlowKey, reason::Reason};
+use masq_common::{flow::FlowKey, reason::Reason, session::SessionHalf};
 
 use crate::{
     clock, config, fragments,
@@ -30,11 +30,19 @@ use crate::{
 /// left to the kernel.
 #[inline(never)]
 fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step<()> {
+    let half = pass(full, key)?;
+    if full.first_fragment {
+        let to = (half.to.source, half.to.destination);
+        fragments::first(skb, full, to, half.is_outbound())?;
+    }
+    skb.rewrite(&half, full.transport)
+}
+
+/// Notes that a packet passes the half of `key`.
+#[inline(always)]
+fn pass(full: &Full, key: &FlowKey) -> Step<SessionHalf> {
     let found = sessions::find(key).ok_or(Reason::MappingRetiring)?;
     let now = clock::now(config::settings()?);
     found.touch(now, full.tcp_flags, full.packets, full.bytes);
-    if full.first_fragment {
-        fragments::remember(full, &found.half, now);
-    }
-    skb.rewrite(&found.half, full.transport)
+    Ok(found.half)
 }

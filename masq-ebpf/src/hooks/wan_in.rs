@@ -7,6 +7,7 @@ use masq_common::{
     flow::FlowKey,
     reason::Reason,
     settings::{Device, Settings, prefix, role},
+    slow::Cause,
     time::Tick,
 };
 
@@ -65,7 +66,7 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
     match full.kind {
         Kind::IcmpError => return icmp_error::inbound(skb, full),
-        Kind::LaterFragment => return later_fragment(skb, full),
+        Kind::LaterFragment => return later_fragment(skb, full, device.wan),
         Kind::Flow | Kind::IcmpReply => {}
         Kind::IcmpOther | Kind::OtherProtocol => return unasked(full.key.tuple.source),
     }
@@ -128,11 +129,15 @@ fn unasked<T>(source: Addr) -> Step<T> {
     Err(Reason::NoSession)
 }
 
+/// A fragment without ports goes where the first one of its datagram has gone. One that is not known
+/// may be the router's own, so its stack gets it; the daemon has a copy, in case it is not.
 #[inline(always)]
-fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Outcome> {
-    // One that is not known may be the router's own: its stack knows what to do with it.
-    let translation = fragments::recall(full).ok_or(Reason::NoSession)?;
-    skb.rewrite_addresses(translation.source, translation.destination, translation.delta)?;
+fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> Step<Outcome> {
+    let Some(translation) = fragments::recall(full) else {
+        fragments::early(skb, full, wan, Cause::EarlyIn);
+        return Err(Reason::NoSession);
+    };
+    fragments::rewrite(skb, &translation)?;
     Ok(Outcome::Ends(Reason::Fragment))
 }
 

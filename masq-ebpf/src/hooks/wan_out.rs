@@ -11,6 +11,7 @@ use masq_common::{
     reason::Reason,
     session::flags,
     settings::{Device, Settings, prefix, role},
+    slow::Cause,
     time::Tick,
 };
 
@@ -22,7 +23,7 @@ use crate::{
         full::{self, Full, Kind},
         skb::Skb,
     },
-    retire, sessions,
+    retire, sessions, slow,
     verdict::{Outcome, Step},
 };
 
@@ -73,11 +74,19 @@ fn inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> 
     }
     match full.kind {
         Kind::IcmpError => return icmp_error::outbound(skb, full, device.address),
-        Kind::LaterFragment => return later_fragment(skb, full, device.address),
+        Kind::LaterFragment => return later_fragment(skb, full, device),
         _ => {}
     }
-    translate(skb, full, device, 0)?;
-    Ok(Outcome::Ends(Reason::OutboundSlow))
+    match translate(skb, full, device, 0) {
+        Ok(()) => Ok(Outcome::Ends(Reason::OutboundSlow)),
+        Err(reason) => {
+            if reason.is_refusal() {
+                // The daemon makes room, and tells the sender if there is none.
+                slow::offer(skb, full.key.tuple.source, Cause::Refused, reason, device.wan);
+            }
+            Err(reason)
+        }
+    }
 }
 
 /// Translates a packet by its session, which is created if need be.
@@ -148,18 +157,22 @@ fn state(full: &Full, device: &Device, settings: &Settings, now: Tick) -> State 
     State::Usable
 }
 
-/// A fragment without ports leaves like the first one of its datagram.
+/// A fragment without ports leaves like the first one of its datagram; one that has overtaken it
+/// waits at the daemon.
 #[inline(always)]
 fn later_fragment<const LINK: usize>(
     skb: &Skb<LINK>,
     full: &Full,
-    external: Addr,
+    device: &Device,
 ) -> Step<Outcome> {
-    let translation = fragments::recall(full).ok_or(Reason::FragmentUnknown)?;
-    if translation.source != external {
+    let Some(translation) = fragments::recall(full) else {
+        let taken = fragments::early(skb, full, device.wan, Cause::EarlyOut);
+        return Err(if taken { Reason::FragmentEarly } else { Reason::FragmentUnknown });
+    };
+    if translation.source != device.address {
         return Err(Reason::FragmentUnknown);
     }
-    skb.rewrite_addresses(translation.source, translation.destination, translation.delta)?;
+    fragments::rewrite(skb, &translation)?;
     Ok(Outcome::Ends(Reason::Fragment))
 }
 

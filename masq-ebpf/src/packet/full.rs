@@ -127,6 +127,9 @@ fn read<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full) -> Step<()> {
         packets: 1,
         bytes: length as u64,
     };
+    if fragment & 0x1fff == 1 && ip.proto == TCP {
+        return Err(Reason::FragmentTiny);
+    }
     if fragment & 0x1fff != 0 {
         full.kind = Kind::LaterFragment;
         return Ok(());

@@ -4,17 +4,19 @@ use std::{collections::BTreeMap, io, net::Ipv4Addr};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
     programs::{Program, ProgramError},
 };
 use masq_common::{
     abi::maps,
     be::{Addr, Id},
     flow::{FlowKey, ICMP, TCP, Tuple},
+    fragment::{Datagram, Translation},
     mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index},
     reason::Reason,
     session::{SessionHalf, SessionPair},
     settings::{Device, Settings, caps, prefix, role},
+    slow::Head,
     tcp,
     time::Tick,
 };
@@ -197,6 +199,23 @@ impl Tables {
         let map: HashMap<&MapData, MappingKey, Mapping> = map.try_into().expect("a hash map");
         let entries = map.iter().map(|entry| entry.expect("read the mapping table"));
         entries.map(|(key, mapping)| (key, mapping.external.get())).collect()
+    }
+
+    /// What is done to the fragments of a datagram.
+    pub fn fragment(&mut self, datagram: &Datagram) -> Option<Translation> {
+        let map: HashMap<_, Datagram, Translation> = typed(self.map_mut(maps::FRAGMENTS));
+        map.get(datagram, 0).ok()
+    }
+
+    /// What the programs have given to the daemon since the last call.
+    pub fn slow_records(&mut self) -> Vec<(Head, Vec<u8>)> {
+        let mut ring: RingBuf<_> = typed(self.map_mut(maps::SLOW));
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            let (head, data) = Head::split(&record).expect("a record of this version");
+            records.push((head, data.to_vec()));
+        }
+        records
     }
 
     /// How many sessions hold an external port.
