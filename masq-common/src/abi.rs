@@ -77,11 +77,15 @@ const _: () = {
     // 48 bytes of element head, 16 of key, 56 of value, 8 of allocator link.
     assert!(size_of::<SessionHalf>() == 56 && align_of::<SessionHalf>() == 8);
     assert!(offset_of!(SessionHalf, from) == 0 && offset_of!(SessionHalf, to) == 12);
-    assert!(offset_of!(SessionHalf, last_seen) == 28 && offset_of!(SessionHalf, packets) == 32);
+    assert!(
+        offset_of!(SessionHalf, last_seen) == 28
+            && offset_of!(SessionHalf, sequence) == 26
+            && offset_of!(SessionHalf, packets) == 32
+    );
     assert!(offset_of!(SessionHalf, created) == 48 && offset_of!(SessionHalf, wan) == 55);
     assert!(size_of::<MappingKey>() == 8 && size_of::<Mapping>() == 8);
     assert!(size_of::<PortSlot>() == 16 && align_of::<PortSlot>() == 8);
-    assert!(size_of::<Timeouts>() == 20 && size_of::<Settings>() == 48);
+    assert!(size_of::<Timeouts>() == 28 && size_of::<Settings>() == 72);
     assert!(size_of::<Device>() == 16 && offset_of!(Device, caps) == 12);
     assert!(size_of::<PrefixKey>() == 8);
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);

@@ -10,6 +10,38 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IP protocol number of IGMP.
+pub const IGMP: u8 = 2;
+/// IP protocol number of DCCP.
+pub const DCCP: u8 = 33;
+/// IP protocol number of the authentication header of IPsec.
+pub const AH: u8 = 51;
+/// IP protocol number of UDP-Lite.
+pub const UDP_LITE: u8 = 136;
+
+/// Whether sessions of a protocol have ports or identifiers of their own. Of all others only the
+/// addresses are translated (RFC 2663 section 4.1.1), one inside host for each remote one.
+#[inline(always)]
+pub const fn has_ids(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | ICMP)
+}
+
+/// Whether a packet of this protocol can be translated at all: the authentication header signs the
+/// addresses, and IGMP is between neighbours only.
+#[inline(always)]
+pub const fn is_translatable(protocol: u8) -> bool {
+    !matches!(protocol, AH | IGMP)
+}
+
+/// Where in its header a protocol has a checksum that covers the addresses, if it has one.
+#[inline(always)]
+pub const fn pseudo_checksum(protocol: u8) -> Option<usize> {
+    match protocol {
+        TCP => Some(16),
+        UDP | UDP_LITE | DCCP => Some(6),
+        _ => None,
+    }
+}
 
 /// Source and destination of a packet, without the protocol.
 ///
@@ -53,7 +85,7 @@ impl Tuple {
 pub struct FlowKey {
     /// Source and destination as received.
     pub tuple: Tuple,
-    /// IP protocol number: 1, 6 or 17.
+    /// IP protocol number. Of a protocol without ports or identifiers ([`has_ids`]), both are 0.
     pub protocol: u8,
     /// Padding, always zero: the kernel hashes and compares it too.
     pub zero: [u8; 3],

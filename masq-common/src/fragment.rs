@@ -5,7 +5,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{be::Addr, checksum::Delta, time::Tick};
+use crate::{
+    be::Addr,
+    checksum::Delta,
+    time::{Span, Tick},
+};
 
 /// A fragmented datagram (RFC 791: these four tell its fragments from all others), as received.
 #[repr(C)]
@@ -23,6 +27,9 @@ pub struct Datagram {
     pub zero: u8,
 }
 
+/// How long a first fragment is remembered: identifications come round again.
+pub const MEMORY: Span = Span::from_secs(5);
+
 /// What is done to the fragments of a datagram.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
@@ -39,4 +46,19 @@ pub struct Translation {
     pub identification: u16,
     /// When the first fragment passed.
     pub seen: Tick,
+}
+
+impl Translation {
+    /// Nothing is done to them: they are the router's own.
+    #[inline(always)]
+    pub const fn own(datagram: Datagram, seen: Tick) -> Self {
+        let Datagram { source, destination, identification, .. } = datagram;
+        Self { datagram, source, destination, delta: Delta::ZERO, identification, seen }
+    }
+
+    /// Whether the fragments are the router's own.
+    #[inline(always)]
+    pub fn is_own(&self) -> bool {
+        self.destination == self.datagram.destination && self.source == self.datagram.source
+    }
 }

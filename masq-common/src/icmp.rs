@@ -28,7 +28,8 @@ pub enum Kind {
     Reply,
     /// Quotes the packet that it is about.
     Error,
-    /// Has neither: redirects, router discovery, obsolete types.
+    /// Has neither, or must not cross (RFC 5508 REQ-10c): redirects, router discovery, source quench
+    /// and other obsolete types.
     Other,
 }
 
@@ -38,7 +39,7 @@ pub const fn kind(message_type: u8) -> Kind {
     match message_type {
         ECHO | TIMESTAMP => Kind::Request,
         ECHO_REPLY | TIMESTAMP_REPLY => Kind::Reply,
-        UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED | PARAMETER_PROBLEM => Kind::Error,
+        UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => Kind::Error,
         _ => Kind::Other,
     }
 }

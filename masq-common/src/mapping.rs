@@ -17,6 +17,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::{
     be::{Addr, Id},
     flow::{ICMP, TCP, UDP},
+    time::{Span, Tick},
 };
 
 /// Key of the mapping table: an inside endpoint, seen from one WAN.
@@ -51,8 +52,30 @@ pub struct Mapping {
 pub struct PortSlot {
     /// A [`SlotState`]; changed by compare-and-swap only.
     pub state: u64,
-    /// The inside endpoint, while held ([`Owner`]); written by whoever has claimed the slot.
+    /// The inside endpoint, while held ([`Owner`]); written by whoever has claimed the slot. When
+    /// free, when it was given back ([`Rest`]), or 0.
     pub owner: u64,
+}
+
+/// When a port was given back, in the place of its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rest(pub u64);
+
+impl Rest {
+    /// Tells it from a slot that was never used.
+    const MARK: u64 = 1 << 63;
+
+    /// Given back now.
+    #[inline(always)]
+    pub const fn since(now: Tick) -> Self {
+        Self(Self::MARK | now.0 as u64)
+    }
+
+    /// Whether the port has been given back less than `quarantine` ago.
+    #[inline(always)]
+    pub fn goes_on(self, quarantine: Span, now: Tick) -> bool {
+        self.0 & Self::MARK != 0 && now.since(Tick(self.0 as u32)) < quarantine
+    }
 }
 
 /// Generation and number of sessions of a [`PortSlot`], packed into the word that is swapped.
@@ -209,6 +232,14 @@ mod tests {
     #[test]
     fn a_mapping_of_an_earlier_generation_cannot_join() {
         assert_eq!(SlotState(0).claimed().joined(0), None);
+    }
+
+    #[test]
+    fn a_port_rests_as_long_as_it_is_told_to() {
+        let rest = Rest::since(Tick(100));
+        assert!(rest.goes_on(Span(10), Tick(100)) && rest.goes_on(Span(10), Tick(109)));
+        assert!(!rest.goes_on(Span(10), Tick(110)) && !rest.goes_on(Span(0), Tick(100)));
+        assert!(!Rest(0).goes_on(Span(10), Tick(5)), "never used");
     }
 
     #[test]

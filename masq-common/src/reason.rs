@@ -63,7 +63,14 @@ macro_rules! reasons {
             pub const fn is_refusal(self) -> bool {
                 matches!(
                     self,
-                    Self::PortsExhausted | Self::SessionTableFull | Self::MappingTableFull
+                    Self::PortsExhausted
+                        | Self::SessionTableFull
+                        | Self::MappingTableFull
+                        | Self::ProtocolConflict
+                        | Self::HostMappings
+                        | Self::HostSessions
+                        | Self::HostRate
+                        | Self::HostTableFull
                 )
             }
 
@@ -143,7 +150,7 @@ reasons! {
     NoWanAddress = 65, Dropped, "no_wan_address";
     /// Source not covered by `--source`.
     SourceExcluded = 66, Dropped, "source_excluded";
-    /// Protocol that masq does not translate.
+    /// Protocol that cannot be translated (IPsec's AH, IGMP).
     UnsupportedProtocol = 67, Dropped, "unsupported_protocol";
     /// TCP segment of no session that does not open one.
     NoTcpSession = 68, Dropped, "no_tcp_session";
@@ -182,6 +189,23 @@ reasons! {
     FragmentOverlap = 84, Dropped, "fragment_overlap";
     /// Fragment that would overwrite the TCP header of the first one (RFC 1858, RFC 3128).
     FragmentTiny = 85, Dropped, "fragment_tiny";
+    /// Of a protocol without ports, towards a remote host that another inside host already talks to
+    /// with it.
+    ProtocolConflict = 86, Dropped, "protocol_conflict";
+    /// ICMP error whose checksum, or that of the header it quotes, is wrong.
+    IcmpBadChecksum = 87, Dropped, "icmp_bad_checksum";
+    /// ICMP error from the inside about a packet with a source route.
+    SourceRoute = 88, Dropped, "source_route";
+    /// The inside host has as many mappings as it may (`--host-mappings`).
+    HostMappings = 89, Dropped, "host_mappings";
+    /// The inside host has as many sessions as it may (`--host-sessions`).
+    HostSessions = 90, Dropped, "host_sessions";
+    /// The inside host opens sessions faster than it may (`--host-rate`).
+    HostRate = 91, Dropped, "host_rate";
+    /// No room to count one more inside host, while there are limits for each.
+    HostTableFull = 92, Dropped, "host_table_full";
+    /// From the inside with a source that no router forwards: link-local or reserved.
+    MartianSource = 93, Dropped, "martian_source";
 
     /// A session was created.
     SessionOpened = 96, Event, "session_opened";

@@ -33,8 +33,12 @@ pub mod flags {
     pub const OWN: u8 = 1 << 2;
     /// The first packet came from outside (endpoint-independent or address-dependent filtering).
     pub const FROM_OUTSIDE: u8 = 1 << 3;
+    /// Of a protocol without ports: only the addresses are translated, no mapping is held.
+    pub const ADDRESS_ONLY: u8 = 1 << 4;
     /// The session counts for a permit of address-dependent filtering.
     pub const PERMIT: u8 = 1 << 5;
+    /// The session counts for its inside host's limit.
+    pub const COUNTED: u8 = 1 << 6;
 }
 
 /// Value of the session table: one direction of a session.
@@ -47,8 +51,9 @@ pub struct SessionHalf {
     pub to: Tuple,
     /// Difference of the addresses: for the IP header and for the pseudo-header of TCP and UDP.
     pub addr_delta: Delta,
-    /// Difference of the ports or identifiers: for the transport checksum.
-    pub id_delta: Delta,
+    /// Upper half of the highest sequence number that this direction has sent, if TCP
+    /// ([`tcp::believed`]); host byte order.
+    pub sequence: u16,
     /// When the last packet of this direction passed.
     pub last_seen: Tick,
     /// Packets of this direction.
@@ -61,7 +66,7 @@ pub struct SessionHalf {
     pub tcp_seen: tcp::Seen,
     /// See [`flags`].
     pub flags: u8,
-    /// IP protocol number: 1, 6 or 17.
+    /// IP protocol number.
     pub protocol: u8,
     /// Which WAN the session belongs to: index of [`crate::settings::Device::wan`].
     pub wan: u8,
@@ -77,8 +82,7 @@ impl SessionHalf {
             to,
             addr_delta: Delta::addr(from.source, to.source)
                 .and(Delta::addr(from.destination, to.destination)),
-            id_delta: Delta::id(from.source_id, to.source_id)
-                .and(Delta::id(from.destination_id, to.destination_id)),
+            sequence: 0,
             last_seen: now,
             packets: 0,
             bytes: 0,
@@ -120,10 +124,18 @@ impl SessionHalf {
         Id::from_raw(self.to.source_id.raw() | self.to.destination_id.raw())
     }
 
+    /// Difference of the ports or identifiers, for the transport checksum. Cheaper to compute than
+    /// the room that it would take.
+    #[inline(always)]
+    pub const fn id_delta(&self) -> Delta {
+        Delta::id(self.from.source_id, self.to.source_id)
+            .and(Delta::id(self.from.destination_id, self.to.destination_id))
+    }
+
     /// Difference of the transport checksum of TCP and UDP, pseudo-header included.
     #[inline(always)]
     pub const fn transport_delta(&self) -> Delta {
-        self.addr_delta.and(self.id_delta)
+        self.addr_delta.and(self.id_delta())
     }
 }
 

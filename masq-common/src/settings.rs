@@ -22,8 +22,12 @@ pub struct Timeouts {
     pub tcp_opening: Span,
     /// Established TCP (RFC 5382 REQ-5: at least 7,440 s).
     pub tcp_established: Span,
-    /// TCP after FIN in both directions or RST (RFC 5382 REQ-5: at least 240 s).
+    /// TCP after FIN in both directions (RFC 5382 REQ-5: at least 240 s).
     pub tcp_closing: Span,
+    /// TCP after RST (RFC 7857 section 2.2: 240 s).
+    pub tcp_reset: Span,
+    /// Protocols without ports, of which only the addresses are translated.
+    pub other: Span,
 }
 
 impl Timeouts {
@@ -34,6 +38,8 @@ impl Timeouts {
         tcp_opening: Span::from_secs(240),
         tcp_established: Span::from_secs(7440),
         tcp_closing: Span::from_secs(240),
+        tcp_reset: Span::from_secs(240),
+        other: Span::from_secs(600),
     };
 
     /// How long a session of `protocol` in `phase` may be idle.
@@ -43,8 +49,10 @@ impl Timeouts {
             (TCP, Phase::Opening) => self.tcp_opening,
             (TCP, Phase::Established) => self.tcp_established,
             (TCP, Phase::Closing) => self.tcp_closing,
+            (TCP, Phase::Reset) => self.tcp_reset,
             (UDP, _) => self.udp,
-            _ => self.icmp,
+            (ICMP, _) => self.icmp,
+            _ => self.other,
         }
     }
 
@@ -53,10 +61,13 @@ impl Timeouts {
     #[inline(always)]
     pub const fn certain(&self, protocol: u8) -> Span {
         match protocol {
-            TCP => min(self.tcp_established, min(self.tcp_opening, self.tcp_closing)),
+            TCP => min(
+                min(self.tcp_established, self.tcp_opening),
+                min(self.tcp_closing, self.tcp_reset),
+            ),
             UDP => self.udp,
             ICMP => self.icmp,
-            _ => Span(0),
+            _ => self.other,
         }
     }
 }
@@ -122,6 +133,31 @@ pub struct Settings {
     pub zero: [u8; 2],
     /// See [`switches`].
     pub switches: u32,
+    /// How long a port that was given back rests before another endpoint gets it, while there are
+    /// others (RFC 6888 REQ-8): UDP with endpoint-independent filtering only, 0 for no rest.
+    pub quarantine: Span,
+    /// Limits for each inside host.
+    pub host: HostLimits,
+}
+
+/// What one inside host may have (RFC 6888 REQ-4 and REQ-5), 0 for no limit.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct HostLimits {
+    /// Mappings: external ports and identifiers.
+    pub mappings: u32,
+    /// Sessions.
+    pub sessions: u32,
+    /// New sessions a second.
+    pub rate: u32,
+}
+
+impl HostLimits {
+    /// Whether there is any.
+    #[inline(always)]
+    pub const fn any(&self) -> bool {
+        self.mappings | self.sessions | self.rate != 0
+    }
 }
 
 impl Settings {
@@ -136,6 +172,8 @@ impl Settings {
         filtering_udp: Filtering::AddressAndPortDependent as u8,
         zero: [0; 2],
         switches: 0,
+        quarantine: Span(0),
+        host: HostLimits { mappings: 0, sessions: 0, rate: 0 },
     };
 }
 

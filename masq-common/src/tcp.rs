@@ -2,8 +2,13 @@
 //!
 //! Each half of a session remembers which flags its own direction has sent; nobody writes to the
 //! other half. Whoever wants to know the phase (sweeper, lookup of an idle session, CLI) asks
-//! [`phase`]. Sequence numbers are never looked at: a segment out of the window can shorten a
-//! timer, but no more than that, and the next ordinary segment of its direction undoes it.
+//! [`phase`].
+//!
+//! Sequence numbers never decide whether a segment is forwarded. They decide whether a FIN or RST is
+//! believed ([`believed`]): one that is far from what its direction has sent is forwarded like any
+//! other segment (its receiver judges it, RFC 5961), but does not shorten the timer. A RST that is
+//! believed can shorten it, no more than that, and the next ordinary segment of its direction undoes
+//! it. Only the upper half of the sequence number is kept, which is what there is room for.
 
 /// TCP header flag FIN.
 pub const FIN: u8 = 0x01;
@@ -14,9 +19,8 @@ pub const RST: u8 = 0x04;
 /// TCP header flag ACK.
 pub const ACK: u8 = 0x10;
 
-/// What one direction of a connection has sent, as a set of the flags above. `ACK` is only
-/// remembered from a segment without SYN, so it says that this direction has finished its part of
-/// the handshake.
+/// What one direction of a connection has sent, as a set of the flags above. `ACK` says that it has
+/// seen the other direction's SYN.
 pub type Seen = u8;
 
 /// What a direction has sent, after one more segment with these header `flags`.
@@ -27,7 +31,35 @@ pub const fn observe(seen: Seen, flags: u8) -> Seen {
     }
     // A live direction goes on after a forged RST: its next segment takes the mark away.
     let seen = seen & !RST;
-    if flags & SYN != 0 { seen | SYN } else { seen | (flags & (FIN | ACK)) }
+    let what = if flags & SYN != 0 { SYN | ACK } else { FIN | ACK };
+    seen | (flags & what)
+}
+
+/// How far from the highest sequence number of its direction a segment may be, in units of 64 KiB:
+/// 4 MiB, more than is lost at once before us, and a thousandth of all numbers.
+const NEAR: i16 = 64;
+
+/// Whether a segment is one that its direction may have sent, given the upper halves of the highest
+/// sequence number that it has sent and of the segment's.
+#[inline(always)]
+pub const fn is_near(highest: u16, sequence: u16) -> bool {
+    let ahead = sequence.wrapping_sub(highest) as i16;
+    -NEAR <= ahead && ahead <= NEAR
+}
+
+/// What is remembered of a segment: its flags, less those that are not believed, and the upper half
+/// of the highest sequence number. `seen` and `highest` are what was remembered before.
+#[inline(always)]
+pub const fn believed(seen: Seen, highest: u16, flags: u8, sequence: u16) -> (u8, u16) {
+    if seen & SYN == 0 {
+        // The first of its direction; whatever it is, there is nothing to compare it with.
+        return (flags, sequence);
+    }
+    if !is_near(highest, sequence) {
+        return (flags & !(FIN | RST), highest);
+    }
+    let ahead = sequence.wrapping_sub(highest) as i16 > 0;
+    (flags, if ahead { sequence } else { highest })
 }
 
 /// Where a connection is, as far as its timer is concerned.
@@ -37,8 +69,10 @@ pub enum Phase {
     Opening,
     /// Handshake complete; at most one direction has finished.
     Established,
-    /// Both directions have sent FIN, or one has reset the connection.
+    /// Both directions have sent FIN.
     Closing,
+    /// One direction has reset the connection.
+    Reset,
 }
 
 impl Phase {
@@ -48,6 +82,7 @@ impl Phase {
             Self::Opening => "opening",
             Self::Established => "established",
             Self::Closing => "closing",
+            Self::Reset => "reset",
         }
     }
 }
@@ -55,9 +90,11 @@ impl Phase {
 /// The phase of a connection whose two directions have sent `a` and `b`.
 #[inline(always)]
 pub const fn phase(a: Seen, b: Seen) -> Phase {
-    if (a | b) & RST != 0 || a & b & FIN != 0 {
+    if (a | b) & RST != 0 {
+        Phase::Reset
+    } else if a & b & FIN != 0 {
         Phase::Closing
-    } else if a & b & SYN != 0 && (a | b) & ACK != 0 {
+    } else if a & b & SYN != 0 && a & b & ACK != 0 {
         Phase::Established
     } else {
         Phase::Opening
@@ -86,8 +123,9 @@ mod tests {
 
     #[test]
     fn rfc5382_simultaneous_open_establishes() {
-        let segments =
-            [(true, SYN), (false, SYN), (true, SYN | ACK), (false, SYN | ACK), (true, ACK)];
+        // Nobody sends more than this (RFC 9293 figure 7).
+        let segments = [(true, SYN), (false, SYN), (true, SYN | ACK), (false, SYN | ACK)];
+        assert_eq!(run(&segments[..3]), Phase::Opening);
         assert_eq!(run(&segments), Phase::Established);
     }
 
@@ -101,7 +139,30 @@ mod tests {
 
     #[test]
     fn a_reset_never_establishes() {
-        assert_eq!(run(&[(true, SYN), (false, RST | ACK)]), Phase::Closing);
+        assert_eq!(run(&[(true, SYN), (false, RST | ACK)]), Phase::Reset);
+    }
+
+    #[test]
+    fn a_fin_or_reset_is_believed_near_what_its_direction_has_sent() {
+        for flag in [FIN, RST] {
+            assert_eq!(believed(SYN, 100, flag | ACK, 100), (flag | ACK, 100));
+            assert_eq!(believed(SYN, 100, flag | ACK, 164), (flag | ACK, 164));
+            assert_eq!(believed(SYN, 100, flag | ACK, 36), (flag | ACK, 100));
+            assert_eq!(believed(SYN, 100, flag | ACK, 165), (ACK, 100));
+            assert_eq!(believed(SYN, 100, flag | ACK, 35), (ACK, 100));
+            assert_eq!(believed(0, 100, flag, 30_000), (flag, 30_000), "the first one");
+        }
+    }
+
+    #[test]
+    fn what_is_far_away_does_not_move_the_mark() {
+        assert_eq!(believed(SYN, 100, ACK, 40_000), (ACK, 100));
+    }
+
+    #[test]
+    fn sequence_numbers_come_round_again() {
+        assert_eq!(believed(SYN, u16::MAX, FIN, 3), (FIN, 3));
+        assert_eq!(believed(SYN, 3, FIN, u16::MAX), (FIN, 3));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use masq_common::{
     be::Addr,
     checksum::Delta,
-    fragment::{Datagram, Translation},
+    fragment::{Datagram, MEMORY, Translation},
     reason::Reason,
     slow::Cause,
     time::{Span, Tick},
@@ -23,9 +23,6 @@ use crate::{
     slow,
     verdict::Step,
 };
-
-/// How long a first fragment is remembered: identifications come round again.
-const MEMORY: Span = Span::from_secs(5);
 
 /// How long an identification must not be used for another host's datagram (RFC 6864 section 4.3:
 /// the maximum lifetime of a datagram, two minutes).
@@ -107,6 +104,15 @@ pub fn first<const LINK: usize>(
     Ok(())
 }
 
+/// Remembers that the datagram of a first fragment is the router's own, so that the daemon does not
+/// get its later fragments.
+#[inline(never)]
+pub fn own(full: &Full) {
+    let Ok(settings) = config::settings() else { return };
+    let translation = Translation::own(datagram(full), clock::now(settings));
+    let _ = FRAGMENTS.insert(translation.datagram, translation, u64::from(BPF_ANY));
+}
+
 /// An identification that no other host uses with these addresses: the datagram's own, or else a
 /// random one (RFC 6864 section 5.3.1; RFC 3022 section 6.3 tells what happens without).
 #[inline(never)]
@@ -123,7 +129,8 @@ fn unused(datagram: &Datagram, source: Addr, destination: Addr, now: Tick) -> u1
             Some(user) if user.inside == datagram.source => BPF_ANY,
             Some(user) if now.since(user.seen) > LIFETIME => BPF_ANY,
             Some(_) => {
-                outside.identification = random() as u16;
+                // Not 0, which raw sockets take for "choose one".
+                outside.identification = (random() as u16).max(1);
                 continue;
             }
         };

@@ -5,13 +5,17 @@ use core::ptr;
 use aya_ebpf::{btf_maps::Array, helpers::bpf_loop, macros::btf_map};
 use masq_common::{
     be::Id,
-    mapping::{Owner, PROTOCOLS, PortSlot, SLOTS_PER_WAN, SlotState, protocol_index, slot_index},
+    flow::UDP,
+    mapping::{
+        Owner, PROTOCOLS, PortSlot, Rest, SLOTS_PER_WAN, SlotState, protocol_index, slot_index,
+    },
     ports::{PROBES, Pool},
     settings::MAX_WANS,
+    time::{Span, Tick},
 };
 
 use crate::{
-    atomic,
+    atomic, clock, config,
     create::{Request, mapping::random, own_sockets},
 };
 
@@ -63,6 +67,15 @@ impl Port {
         self.slot().is_some_and(|slot| SlotState(state_of(slot)).is_free())
     }
 
+    /// Whether the port, which is free, was given back only a while ago.
+    #[inline(always)]
+    fn rests(self, quarantine: Span, now: Tick) -> bool {
+        let Some(slot) = self.slot() else { return false };
+        // SAFETY: as in `owner_of`.
+        let rest = Rest(unsafe { ptr::read_volatile(&raw const (*slot).owner) });
+        rest.goes_on(quarantine, now)
+    }
+
     /// Takes the port for `owner`, if it is free; the generation of the new mapping.
     #[inline(always)]
     pub fn claim(self, owner: Owner) -> Option<u32> {
@@ -112,7 +125,18 @@ impl Port {
     pub fn free(self) {
         let Some(slot) = self.slot() else { return };
         let state = SlotState(state_of(slot));
-        if state.is_retiring() && swap(slot, state, state.freed()) {
+        if !state.is_retiring() {
+            return;
+        }
+        if let Ok(settings) = config::settings()
+            && settings.quarantine.0 != 0
+        {
+            let rest = Rest::since(clock::now(settings));
+            // SAFETY: nobody reads the owner of a slot that is not held, and it is ours until the
+            // swap.
+            unsafe { ptr::write_volatile(&raw mut (*slot).owner, rest.0) }
+        }
+        if swap(slot, state, state.freed()) {
             self.count(-1);
         }
     }
@@ -166,6 +190,8 @@ pub struct Search<'a> {
     pools: [Pool; 2],
     /// Where the search in turn begins.
     start: u32,
+    /// How long ports rest that were given back; zero in a second walk, where any free one will do.
+    quarantine: Span,
     /// Generation of the mapping, once a port was found.
     pub generation: u32,
     found: bool,
@@ -175,7 +201,10 @@ impl<'a> Search<'a> {
     /// A search that has not begun; `port` names WAN and protocol.
     #[inline(always)]
     pub fn new(request: &'a Request<'a>, port: Port, pools: [Pool; 2]) -> Self {
-        Self { request, port, pools, start: random() >> 1, generation: 0, found: false }
+        let udp = port.protocol == UDP;
+        let quarantine = if udp { request.settings.quarantine } else { Span(0) };
+        let start = random() >> 1;
+        Self { request, port, pools, start, quarantine, generation: 0, found: false }
     }
 }
 
@@ -192,7 +221,9 @@ pub fn claim(search: &mut Search<'_>) -> bool {
     // SAFETY: an element of an array; a single aligned word, so it is never torn.
     let walk = unsafe { ptr::read_volatile(searched) } != tick;
     let all = search.pools[0].len() + search.pools[1].len();
-    let steps = PROBES + if walk { all } else { 0 };
+    // Once for ports that do not rest, and once for any free one.
+    let walks = if search.quarantine.0 == 0 { all } else { 2 * all };
+    let steps = PROBES + if walk { walks } else { 0 };
     // SAFETY: the callback has the signature that the helper calls; `search` outlives the call.
     unsafe {
         bpf_loop(steps, claim_next as *mut _, (&raw mut *search).cast(), 0);
@@ -210,16 +241,25 @@ unsafe extern "C" fn claim_next(step: u32, search: *mut Search<'_>) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `claim` has passed.
     let search = unsafe { &mut *search };
     let [pool, rest] = search.pools;
+    let all = pool.len() + rest.len();
+    let mut at = step.wrapping_sub(PROBES);
+    if step >= PROBES && at >= all {
+        search.quarantine = Span(0);
+        at -= all;
+    }
     let port = if step < PROBES {
         pool.probe(search.request.key.tuple.source_id.get(), step, random())
-    } else if step - PROBES < pool.len() {
-        pool.at(search.start.wrapping_add(step - PROBES))
+    } else if at < pool.len() {
+        pool.at(search.start.wrapping_add(at))
     } else {
-        rest.at(search.start.wrapping_add(step - PROBES))
+        rest.at(search.start.wrapping_add(at))
     };
     search.port.id = Id::new(port);
     // The cheap question first.
-    if !search.port.is_free() || own_sockets::own_port(search.request, search.port.id) {
+    if !search.port.is_free()
+        || search.port.rests(search.quarantine, search.request.now)
+        || own_sockets::own_port(search.request, search.port.id)
+    {
         return 0;
     }
     match search.port.claim(search.request.owner()) {

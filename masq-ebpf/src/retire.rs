@@ -30,7 +30,7 @@ use masq_common::{
 
 use crate::{
     clock, config, counters,
-    create::{Held, mapping, permits},
+    create::{Held, hosts, mapping, permits},
     events,
     ports::Port,
     sessions,
@@ -56,7 +56,7 @@ const HALF_MADE: Span = Span::from_secs(2);
 /// Lets go of a port that was held for a session. The last one takes the mapping with it.
 #[inline(never)]
 pub fn let_go(held: Held) {
-    if held.flags & flags::OVERLAP != 0 {
+    if held.flags & (flags::OVERLAP | flags::ADDRESS_ONLY) != 0 {
         return;
     }
     if let Some(holder) = held.port.leave() {
@@ -76,6 +76,8 @@ struct Ending {
     created: Tick,
     /// The remote address of its permit, or none.
     permitted: Addr,
+    /// The inside host whose limit it counts for, or none.
+    counted: Addr,
 }
 
 /// Ends the session that one of its halves has `key`; false if it is not to be ended, or if
@@ -104,6 +106,9 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
     }
     if !ending.permitted.is_none() {
         permits::revoke(ending.held.port, ending.permitted);
+    }
+    if !ending.counted.is_none() {
+        hosts::release(ending.counted);
     }
     let_go(ending.held);
     true
@@ -145,10 +150,12 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     ending.created = outbound.created;
     ending.held = Held {
         port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
-        flags: outbound.flags & flags::OVERLAP,
+        flags: outbound.flags & (flags::OVERLAP | flags::ADDRESS_ONLY),
     };
     let permit = outbound.flags & flags::PERMIT != 0;
     ending.permitted = if permit { outbound.to.destination } else { Addr::NONE };
+    let counted = outbound.flags & flags::COUNTED != 0;
+    ending.counted = if counted { outbound.from.source } else { Addr::NONE };
     if events::wanted(settings) {
         describe(&mut ending.report, outbound, inbound, cause, settings);
     }

@@ -53,13 +53,13 @@ fn copy(entry: *const SessionHalf) -> SessionHalf {
     }
     let (created, tcp_seen, flags) = (read!(created), read!(tcp_seen), read!(flags));
     let (protocol, wan, last_seen) = (read!(protocol), read!(wan), read!(last_seen));
-    let (addr_delta, id_delta, to) = (read!(addr_delta), read!(id_delta), read!(to));
+    let (addr_delta, sequence, to) = (read!(addr_delta), read!(sequence), read!(to));
     let from = read!(from);
     SessionHalf {
         from,
         to,
         addr_delta,
-        id_delta,
+        sequence,
         last_seen,
         packets: 0,
         bytes: 0,
@@ -78,13 +78,18 @@ impl Found {
         now.since(self.half.last_seen) <= settings.timeouts.certain(self.half.protocol)
     }
 
-    /// Notes that `packets` packets of `bytes` bytes in all have passed. Writes no more than has
-    /// changed; TCP resets do not keep a session alive.
+    /// Notes what has passed. Writes no more than has changed; TCP resets do not keep a session
+    /// alive.
     #[inline(always)]
-    pub fn touch(&self, now: Tick, tcp_flags: u8, packets: u64, bytes: u64) {
+    pub fn touch(&self, now: Tick, passed: &Passed) {
         let half = &self.half;
-        // The first reset starts the timer of a closing session; further ones do not move it.
-        let reset = half.protocol == TCP && tcp_flags & half.tcp_seen & tcp::RST != 0;
+        let (flags, sequence) =
+            tcp::believed(half.tcp_seen, half.sequence, passed.tcp_flags, passed.sequence);
+        // The first reset starts the timer of a closing session; further ones do not move it, and
+        // neither do those that nobody believes.
+        let reset = half.protocol == TCP
+            && passed.tcp_flags & tcp::RST != 0
+            && flags & !half.tcp_seen & tcp::RST == 0;
         // SAFETY: the entry is readable and writable until the program ends. If it was given to
         // another session since it was copied, that one gets a packet too many and a time stamp
         // that is not wrong. Counters are added to atomically: both CPUs may see one direction.
@@ -93,15 +98,30 @@ impl Found {
                 ptr::write_volatile(&raw mut (*self.entry).last_seen, now);
             }
             if half.protocol == TCP {
-                let seen = tcp::observe(half.tcp_seen, tcp_flags);
+                let seen = tcp::observe(half.tcp_seen, flags);
                 if seen != half.tcp_seen {
                     ptr::write_volatile(&raw mut (*self.entry).tcp_seen, seen);
                 }
+                if sequence != half.sequence {
+                    ptr::write_volatile(&raw mut (*self.entry).sequence, sequence);
+                }
             }
-            atomic::add(&raw mut (*self.entry).packets, packets);
-            atomic::add(&raw mut (*self.entry).bytes, bytes);
+            atomic::add(&raw mut (*self.entry).packets, passed.packets);
+            atomic::add(&raw mut (*self.entry).bytes, passed.bytes);
         }
     }
+}
+
+/// What passes a half with one packet.
+pub struct Passed {
+    /// TCP flags; 0 for other protocols.
+    pub tcp_flags: u8,
+    /// Upper half of the sequence number of a TCP segment, host byte order.
+    pub sequence: u16,
+    /// Number of packets that this one is on the wire.
+    pub packets: u64,
+    /// Their bytes from the IP header on.
+    pub bytes: u64,
 }
 
 /// The entry of a key, for whoever ends the session: nothing is copied. `None` if there is none,
@@ -135,7 +155,7 @@ pub fn reopen(key: &FlowKey) {
     let Some(other) = SESSIONS.get_ptr_mut(unsafe { (*half).partner() }) else { return };
     // SAFETY: as in `entry`; at worst another session's phase falls back to "opening".
     unsafe {
-        if matches!(phase_of(&*half, &*other), Phase::Closing) {
+        if matches!(phase_of(&*half, &*other), Phase::Closing | Phase::Reset) {
             ptr::write_volatile(&raw mut (*half).tcp_seen, 0);
             ptr::write_volatile(&raw mut (*other).tcp_seen, 0);
         }

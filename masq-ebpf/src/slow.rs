@@ -15,7 +15,10 @@ use masq_common::{
     slow::{CAPTURE, Cause, Head, Record},
 };
 
-use crate::{clock, config, counters, packet::skb::Skb};
+use crate::{
+    clock, config, counters,
+    packet::{skb::Skb, verified_length},
+};
 
 /// 1 MiB: some 500 packets.
 #[btf_map]
@@ -49,30 +52,6 @@ fn has_share(bucket: u32, tick: u32, limit: u32) -> bool {
     true
 }
 
-/// A length from 1 to [`CAPTURE`], in a way that the compiler cannot reason about: it would compare
-/// one register and use another, of which the verifier knows nothing.
-#[inline(always)]
-fn seen_by_the_verifier(length: u32) -> u32 {
-    const MASK: u32 = CAPTURE as u32 - 1;
-    const { assert!(CAPTURE.is_power_of_two()) };
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut less = u64::from(length.wrapping_sub(1));
-        // SAFETY: one instruction on a register.
-        unsafe {
-            core::arch::asm!(
-                "{less} &= {mask}",
-                less = inlateout(reg) less,
-                mask = const MASK,
-                options(nostack),
-            );
-        }
-        less as u32 + 1
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    ((length.wrapping_sub(1) & MASK) + 1)
-}
-
 /// Gives a packet from `source` to the daemon; whether that gets it.
 #[inline(never)]
 pub fn offer<const LINK: usize>(
@@ -98,7 +77,7 @@ pub fn offer<const LINK: usize>(
         return false;
     };
     let record: *mut Record = entry.as_mut_ptr();
-    let captured = seen_by_the_verifier(length.min(CAPTURE as u32));
+    let captured = verified_length::<{ CAPTURE as u32 }>(length.min(CAPTURE as u32));
     // SAFETY: the record was just reserved; the helper writes at most the bytes that it has.
     let code = unsafe {
         (*record).head = Head {

@@ -166,3 +166,13 @@ fn a_tcp_header_is_not_overwritten() {
     ];
     ends(&mut bench, Hook::WanOut, &cases);
 }
+
+#[test]
+fn the_routers_own_datagrams_do_not_go_to_the_daemon() {
+    let mut bench = Bench::new(&OBJECT);
+    let [first, middle, last] = fragments(REMOTE, (ROUTER_WAN, 500), 21);
+    let cases =
+        [("first", first, NoSession), ("middle", middle, NoSession), ("last", last, NoSession)];
+    ends(&mut bench, Hook::WanIn, &cases);
+    assert_eq!(causes(&bench.slow_records()), []);
+}

@@ -2,10 +2,14 @@
 
 mod fast;
 mod fragments;
+mod icmp;
+mod limits;
 mod malformed;
+mod protocols;
 mod race;
 mod retire;
 mod table;
+mod tcp;
 mod vectors;
 mod wan_in;
 mod wan_out;

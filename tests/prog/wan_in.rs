@@ -104,8 +104,12 @@ fn lan_addresses_are_dropped() {
             Packet::new(HOST_B, ROUTER_WAN, 47, &[0; 8]).bytes(),
             SpoofedSource,
         ),
-        // To the router itself: its own stack drops what is damaged.
-        ("UDP of 4 bytes from B", short(HOST_B, ROUTER_WAN, 17), NoSession),
+        ("UDP of 4 bytes from B", short(HOST_B, ROUTER_WAN, 17), SpoofedSource),
+        (
+            "later fragment from B",
+            Packet::udp((HOST_B, 53), OUTSIDE, &[1; 64]).fragment(32, 72).bytes(),
+            SpoofedSource,
+        ),
         ("UDP of 4 bytes from B to elsewhere", short(HOST_B, SERVER_2, 17), SpoofedSource),
         (
             "to the router's LAN address from B",

@@ -73,10 +73,18 @@ impl Packet {
         Self::new(from.0, to.0, 17, &[words.as_flattened(), data].concat())
     }
 
+    /// The sequence number of [`Packet::tcp`].
+    pub const SEQUENCE: u32 = 0x0102_0304;
+
     /// A TCP segment with these [`tcp`] flags.
     pub fn tcp(from: Endpoint, to: Endpoint, flags: u8, data: &[u8]) -> Self {
+        Self::segment(from, to, flags, Self::SEQUENCE, data)
+    }
+
+    /// A TCP segment with this sequence number.
+    pub fn segment(from: Endpoint, to: Endpoint, flags: u8, sequence: u32, data: &[u8]) -> Self {
         let ports = [from.1, to.1].map(u16::to_be_bytes);
-        let numbers = [0x0102_0304_u32, 0x0a0b_0c0d].map(u32::to_be_bytes);
+        let numbers = [sequence, 0x0a0b_0c0d].map(u32::to_be_bytes);
         let rest = [5 << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0];
         let header = [ports.as_flattened(), numbers.as_flattened(), &rest].concat();
         Self::new(from.0, to.0, 6, &[&header, data].concat())

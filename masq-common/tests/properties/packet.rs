@@ -157,7 +157,7 @@ impl Packet {
         let transport = match self.protocol() {
             UDP => half.transport_delta().apply_udp(field),
             TCP => half.transport_delta().apply(field),
-            _ => half.id_delta.apply(field),
+            _ => half.id_delta().apply(field),
         };
         packet.set_transport_checksum(u16::from_be(transport));
         packet

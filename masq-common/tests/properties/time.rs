@@ -21,9 +21,10 @@ fn instant() -> impl Strategy<Value = u64> {
 }
 
 fn timeouts() -> impl Strategy<Value = Timeouts> {
-    prop::array::uniform5(1_u32..100_000).prop_map(|secs| {
-        let [udp, icmp, tcp_opening, tcp_established, tcp_closing] = secs.map(Span::from_secs);
-        Timeouts { udp, icmp, tcp_opening, tcp_established, tcp_closing }
+    prop::array::uniform7(1_u32..100_000).prop_map(|secs| {
+        let [udp, icmp, tcp_opening, tcp_established, tcp_closing, tcp_reset, other] =
+            secs.map(Span::from_secs);
+        Timeouts { udp, icmp, tcp_opening, tcp_established, tcp_closing, tcp_reset, other }
     })
 }
 
@@ -125,7 +126,7 @@ proptest! {
         ticks: prop::sample::Index,
     ) {
         let certain = timeouts.certain(pair.outbound.protocol);
-        for phase in [Phase::Opening, Phase::Established, Phase::Closing] {
+        for phase in [Phase::Opening, Phase::Established, Phase::Closing, Phase::Reset] {
             prop_assert!(certain <= timeouts.of(pair.outbound.protocol, phase));
         }
         let now = Tick(Tick::from_nanos(start).0.wrapping_add(ticks.index(certain.0 as usize + 1) as u32));

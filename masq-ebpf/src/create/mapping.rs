@@ -20,8 +20,8 @@ use masq_common::{
 };
 
 use crate::{
-    counters,
-    create::{Held, Request, own_sockets},
+    config, counters,
+    create::{Held, Request, hosts, own_sockets},
     ports::{self, Port, Search},
     retire,
     verdict::Step,
@@ -35,39 +35,51 @@ static MAPPINGS: HashMap<MappingKey, Mapping, 262_144, { BPF_F_NO_PREALLOC as us
 
 const EEXIST: i32 = -17;
 
-/// Finds or makes the mapping of the request's inside endpoint and holds its port for one more
-/// session.
+/// Holds a port for one more session: that of the inside endpoint's mapping, which is made if need
+/// be, or one for this session alone (`apart`).
 #[inline(never)]
-pub fn acquire(request: &Request<'_>) -> Step<Held> {
+pub fn acquire(request: &Request<'_>, apart: bool) -> Step<Held> {
     let key = key(request.owner(), request.key.protocol, request.wan);
-    if let Some(port) = join(request, &key)? {
+    if !apart && let Some(port) = join(request, &key)? {
         return Ok(Held { port, flags: 0 });
     }
-    let (port, generation) = claim(request).ok_or(Reason::PortsExhausted)?;
-    let mapping = Mapping { generation, external: port.id, zero: 0 };
+    let host = request.key.tuple.source;
+    if !apart && !hosts::claim(host, request.settings) {
+        return Err(Reason::HostMappings);
+    }
+    let mut search = search(request);
+    let found = ports::claim(&mut search);
+    let held = Held { port: search.port, flags: 0 };
+    if apart {
+        return if found { Ok(held) } else { Err(Reason::PortsExhausted) };
+    }
+    let made =
+        if found { make(&key, held, search.generation) } else { Err(Reason::PortsExhausted) };
+    let Err(reason) = made else { return Ok(held) };
+    hosts::let_go(host, request.settings);
+    if !matches!(reason, Reason::MappingRetiring) {
+        return Err(reason);
+    }
+    // Another CPU was faster with a packet of the same endpoint: use its mapping.
+    let port = join(request, &key)?.ok_or(Reason::MappingRetiring)?;
+    Ok(Held { port, flags: 0 })
+}
+
+/// Makes the mapping of a port that was just claimed, or lets go of that. It is
+/// [`Reason::MappingRetiring`] if there is one already.
+#[inline(always)]
+fn make(key: &MappingKey, held: Held, generation: u32) -> Step<()> {
+    let mapping = Mapping { generation, external: held.port.id, zero: 0 };
     match MAPPINGS.insert(key, mapping, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             counters::bump(Reason::MappingOpened);
-            Ok(Held { port, flags: 0 })
+            Ok(())
         }
-        Err(EEXIST) => {
-            // Another CPU was faster with a packet of the same endpoint: use its mapping.
-            retire::let_go(Held { port, flags: 0 });
-            let port = join(request, &key)?.ok_or(Reason::MappingRetiring)?;
-            Ok(Held { port, flags: 0 })
-        }
-        Err(_) => {
-            retire::let_go(Held { port, flags: 0 });
-            Err(Reason::MappingTableFull)
+        Err(code) => {
+            retire::let_go(held);
+            Err(if code == EEXIST { Reason::MappingRetiring } else { Reason::MappingTableFull })
         }
     }
-}
-
-/// Holds a port for this session alone.
-#[inline(never)]
-pub fn acquire_apart(request: &Request<'_>) -> Step<Held> {
-    let (port, _) = claim(request).ok_or(Reason::PortsExhausted)?;
-    Ok(Held { port, flags: 0 })
 }
 
 /// Removes the mapping of `owner`, if it still is the one of this generation.
@@ -80,6 +92,9 @@ pub fn remove(port: Port, owner: Owner, generation: u32) {
         && MAPPINGS.remove(key).is_ok()
     {
         counters::bump(Reason::MappingClosed);
+        if let Ok(settings) = config::settings() {
+            hosts::let_go(owner.address, settings);
+        }
     }
 }
 
@@ -132,9 +147,9 @@ fn pool(request: &Request<'_>) -> Pool {
     }
 }
 
-/// Takes a free port: the inside one, a random one, or whichever is left.
+/// The search for a free port: the inside one, a random one, or whichever is left.
 #[inline(always)]
-fn claim(request: &Request<'_>) -> Option<(Port, u32)> {
+fn search<'a>(request: &'a Request<'a>) -> Search<'a> {
     let pool = pool(request);
     // The privileged ports are few; better an unprivileged one than none.
     let rest = if request.key.protocol == ICMP || pool == request.settings.ports {
@@ -143,8 +158,7 @@ fn claim(request: &Request<'_>) -> Option<(Port, u32)> {
         request.settings.ports
     };
     let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
-    let mut search = Search::new(request, port, [pool, rest]);
-    ports::claim(&mut search).then_some((search.port, search.generation))
+    Search::new(request, port, [pool, rest])
 }
 
 /// No port is free: share one with other remote endpoints (RFC 7857 section 3), as netfilter does.
@@ -160,6 +174,13 @@ pub fn share(request: &Request<'_>) -> Step<Held> {
     }
     let port = Port { wan: request.wan, protocol: request.key.protocol, id };
     Ok(Held { port, flags: flags::OVERLAP })
+}
+
+/// No port, of a protocol that has none.
+#[inline(always)]
+pub const fn without(request: &Request<'_>) -> Held {
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
+    Held { port, flags: flags::ADDRESS_ONLY }
 }
 
 /// A random word.

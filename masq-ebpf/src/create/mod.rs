@@ -7,6 +7,7 @@
 //! endpoint, the session gets a port of its own; if none is free, it shares one.
 
 pub mod admission;
+pub mod hosts;
 pub mod mapping;
 pub mod own_sockets;
 pub mod pair;
@@ -15,7 +16,12 @@ pub mod permits;
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_loop};
 use aya_log_ebpf::debug;
 use masq_common::{
-    be::Addr, flow::FlowKey, mapping::Owner, reason::Reason, session::flags, settings::Settings,
+    be::Addr,
+    flow::{FlowKey, has_ids},
+    mapping::Owner,
+    reason::Reason,
+    session::flags,
+    settings::Settings,
     time::Tick,
 };
 
@@ -43,6 +49,17 @@ pub struct Request<'a> {
     stage: Stage,
     /// Why the last attempt has failed; a class other than "dropped" means that none has.
     failure: Reason,
+    /// Whether another CPU has made the session.
+    adopted: bool,
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// Ours.
+    New,
+    /// Another CPU's.
+    Adopted,
 }
 
 /// How an attempt gets a port.
@@ -55,6 +72,8 @@ enum Stage {
     Apart,
     /// One that others use towards other remote endpoints.
     Shared,
+    /// None: the protocol has no ports.
+    Without,
 }
 
 /// A port that is held for a session that does not exist yet.
@@ -62,7 +81,8 @@ enum Stage {
 pub struct Held {
     /// The port.
     pub port: Port,
-    /// [`masq_common::session::flags::OVERLAP`] if it is not held but shared, or 0.
+    /// [`masq_common::session::flags::OVERLAP`] if it is not held but shared,
+    /// [`masq_common::session::flags::ADDRESS_ONLY`] if there is none, or 0.
     pub flags: u8,
 }
 
@@ -81,9 +101,11 @@ impl<'a> Request<'a> {
         now: Tick,
         flags: u8,
     ) -> Self {
-        let (stage, failure) = (Stage::Mapping, Reason::SessionOpened);
+        let stage = if has_ids(key.protocol) { Stage::Mapping } else { Stage::Without };
+        let failure = Reason::SessionOpened;
         let shared = mapping::random() >> 1;
-        Self { skb, settings, key, external, now, wan, flags, shared, stage, failure }
+        let adopted = false;
+        Self { skb, settings, key, external, now, wan, flags, shared, stage, failure, adopted }
     }
 
     /// The inside endpoint.
@@ -95,6 +117,29 @@ impl<'a> Request<'a> {
     /// Creates the session, or finds that another CPU has just done so.
     #[inline(always)]
     pub fn create(&mut self) -> Step<()> {
+        let host = self.key.tuple.source;
+        // The router itself has no limit.
+        let counted = self.flags & flags::OWN == 0
+            && hosts::admit(host, self.settings).inspect_err(|&reason| self.refuse(reason))?;
+        if counted {
+            self.flags |= flags::COUNTED;
+        }
+        let created = self.try_all();
+        if counted && !matches!(created, Ok(Made::New)) {
+            hosts::release(host);
+        }
+        created.map(|_| ())
+    }
+
+    /// Says that a first packet is dropped.
+    #[inline(always)]
+    fn refuse(&self, reason: Reason) {
+        events::refused(self.settings, self.key, reason);
+    }
+
+    /// One attempt after the other.
+    #[inline(always)]
+    fn try_all(&mut self) -> Step<Made> {
         self.failure = Reason::PortsExhausted;
         // SAFETY: the callback has the signature that the helper calls; `self` outlives the call.
         unsafe {
@@ -112,9 +157,9 @@ impl<'a> Request<'a> {
             self.failure as u8
         );
         if self.failure as u8 == Reason::SessionOpened as u8 {
-            return Ok(());
+            return Ok(if self.adopted { Made::Adopted } else { Made::New });
         }
-        events::refused(self.settings, self.key, self.failure);
+        self.refuse(self.failure);
         Err(self.failure)
     }
 
@@ -124,6 +169,10 @@ impl<'a> Request<'a> {
         self.stage = match self.stage {
             Stage::Mapping => Stage::Apart,
             Stage::Apart | Stage::Shared => Stage::Shared,
+            Stage::Without => {
+                self.failure = Reason::ProtocolConflict;
+                Stage::Without
+            }
         };
     }
 }
@@ -134,12 +183,12 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `create` has passed.
     let request = unsafe { &mut *request };
     let held = match request.stage {
-        Stage::Mapping => mapping::acquire(request),
-        Stage::Apart => mapping::acquire_apart(request),
+        Stage::Mapping | Stage::Apart => mapping::acquire(request, request.stage == Stage::Apart),
         Stage::Shared => {
             request.shared += 1;
             mapping::share(request)
         }
+        Stage::Without => Ok(mapping::without(request)),
     };
     let held = match held {
         Ok(held) => held,
@@ -160,7 +209,10 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
         }
         pair::Insertion::RoomMade => {}
         pair::Insertion::Taken => request.step_aside(),
-        pair::Insertion::Adopted => request.failure = Reason::SessionOpened,
+        pair::Insertion::Adopted => {
+            request.failure = Reason::SessionOpened;
+            request.adopted = true;
+        }
         pair::Insertion::Full => request.failure = Reason::SessionTableFull,
     }
     retire::let_go(held);

@@ -9,7 +9,7 @@ use masq_common::{reason::Reason, session::flags, settings::role};
 use crate::{
     clock, config, forward,
     packet::{Packet, fast::parse},
-    sessions,
+    sessions::{self, Passed},
     verdict::{Outcome, Step},
 };
 
@@ -55,6 +55,7 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
             (more + 1, u64::from(parsed.length) + more * headers)
         }
     };
-    found.touch(now, parsed.tcp_flags, packets, bytes);
+    let (tcp_flags, sequence) = (parsed.tcp_flags, parsed.sequence);
+    found.touch(now, &Passed { tcp_flags, sequence, packets, bytes });
     Ok(packet.send(&parsed, half, &hop))
 }

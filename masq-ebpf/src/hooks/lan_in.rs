@@ -12,7 +12,7 @@
 
 use masq_common::{
     be::{Addr, Id},
-    flow::{FlowKey, ICMP, Tuple},
+    flow::{FlowKey, ICMP, Tuple, has_ids},
     fragment::Translation,
     reason::{Class, Reason},
     settings::{Device, prefix, role, switches},
@@ -24,6 +24,7 @@ use crate::{
     create::{admission::Arrival, own_sockets},
     forward, fragments,
     hooks::{fast, wan_in, wan_out},
+    icmp_error,
     packet::{
         Packet as _,
         full::{self, Full, Kind},
@@ -87,8 +88,13 @@ fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
     match full.kind {
         // A ping to the external address is for the router.
-        Kind::Flow if full.key.protocol != ICMP => {}
+        Kind::Flow if full.key.protocol != ICMP && has_ids(full.key.protocol) => {}
         Kind::LaterFragment => return later_fragment(skb, full, wan),
+        Kind::IcmpError => {
+            let way = icmp_error::hairpin(skb, full)?;
+            skb.age()?;
+            return way.send(skb);
+        }
         _ => return Err(Reason::NoSession),
     }
     if !is_mapped(skb, full, wan) {

@@ -43,6 +43,6 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step
 fn pass(full: &Full, key: &FlowKey) -> Step<SessionHalf> {
     let found = sessions::find(key).ok_or(Reason::MappingRetiring)?;
     let now = clock::now(config::settings()?);
-    found.touch(now, full.tcp_flags, full.packets, full.bytes);
+    found.touch(now, &full.passed());
     Ok(found.half)
 }

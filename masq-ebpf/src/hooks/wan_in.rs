@@ -4,8 +4,9 @@
 
 use masq_common::{
     be::Addr,
-    flow::FlowKey,
+    flow::{FlowKey, has_ids},
     reason::Reason,
+    session::flags,
     settings::{Device, Settings, prefix, role},
     slow::Cause,
     time::Tick,
@@ -62,17 +63,43 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
     if device.address.is_none() || destination != device.address {
         return elsewhere(skb, &device, source, destination);
     }
+    if config::prefix(source) & prefix::INSIDE != 0 && !skb.was_encrypted() {
+        return Err(Reason::SpoofedSource);
+    }
     // To the router itself: what is damaged, its own stack drops.
     let full = full::parse(skb).map_err(|_| Reason::NoSession)?;
     match full.kind {
-        Kind::IcmpError => return icmp_error::inbound(skb, full),
+        Kind::IcmpError => {
+            icmp_error::inbound(skb, full)?;
+            return Ok(Outcome::Ends(Reason::IcmpErrorInbound));
+        }
         Kind::LaterFragment => return later_fragment(skb, full, device.wan),
         Kind::Flow | Kind::IcmpReply => {}
-        Kind::IcmpOther | Kind::OtherProtocol => return unasked(full.key.tuple.source),
+        Kind::IcmpOther | Kind::Untranslatable => return Err(Reason::NoSession),
     }
-    ensure(skb, full, &device)?;
-    super::apply(skb, full, &full.key)?;
+    let translated = translate(skb, full, &device);
+    if full.first_fragment && matches!(translated, Err(Reason::NoSession)) {
+        fragments::own(full);
+    }
+    translated?;
     Ok(Outcome::Ends(Reason::InboundSlow))
+}
+
+/// Translates a packet by its session, which is created if the filtering lets it in.
+#[inline(always)]
+fn translate<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<()> {
+    ensure(skb, full, device)?;
+    if !has_ids(full.key.protocol) && is_own(&full.key) {
+        let _ = super::pass(full, &full.key);
+        return Err(Reason::NoSession);
+    }
+    super::apply(skb, full, &full.key)
+}
+
+/// Whether a session is the router's own.
+#[inline(always)]
+fn is_own(key: &FlowKey) -> bool {
+    sessions::entry(key).is_some_and(|half| half.flags & flags::OWN != 0)
 }
 
 /// Sees to it that there is a session that is alive.
@@ -116,13 +143,6 @@ fn elsewhere<const LINK: usize>(
         // Before there is an address, a DHCP server may have one that the LAN uses too.
         return Err(Reason::NoSession);
     }
-    unasked(source)
-}
-
-/// A packet that nobody on the inside has asked for: the router's own, unless its source claims to
-/// be on the inside.
-#[inline(always)]
-fn unasked<T>(source: Addr) -> Step<T> {
     if config::prefix(source) & prefix::INSIDE != 0 {
         return Err(Reason::SpoofedSource);
     }
@@ -137,6 +157,9 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> S
         fragments::early(skb, full, wan, Cause::EarlyIn);
         return Err(Reason::NoSession);
     };
+    if translation.is_own() {
+        return Err(Reason::NoSession);
+    }
     fragments::rewrite(skb, &translation)?;
     Ok(Outcome::Ends(Reason::Fragment))
 }
@@ -150,13 +173,8 @@ fn admit<const LINK: usize>(
     settings: &'static Settings,
     now: Tick,
 ) -> Step<()> {
-    if full.opens().is_err() {
-        return unasked(full.key.tuple.source);
-    }
+    full.opens().map_err(|_| Reason::NoSession)?;
     let wanted = create::admission::Arrival { key: &full.key, wan: device.wan };
-    let Some(holder) = wanted.holder(settings) else { return unasked(full.key.tuple.source) };
-    if config::prefix(full.key.tuple.source) & prefix::INSIDE != 0 {
-        return Err(Reason::SpoofedSource);
-    }
+    let holder = wanted.holder(settings).ok_or(Reason::NoSession)?;
     wanted.admit(skb.raw(), holder, settings, now)
 }

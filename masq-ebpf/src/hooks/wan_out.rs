@@ -8,6 +8,7 @@
 use masq_common::{
     be::Addr,
     event::CloseCause,
+    flow::has_ids,
     reason::Reason,
     session::flags,
     settings::{Device, Settings, prefix, role},
@@ -47,14 +48,12 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
         return Outcome::Ends(Reason::Own);
     };
     let ingress = skb.ingress_ifindex();
-    if source == device.address {
+    if source == device.address && config::is_lan(ingress) {
         // The fast path's own work comes by here again: no more than this for it.
-        if config::is_lan(ingress) {
-            return Outcome::Ends(Reason::AlreadyTranslated);
-        }
-        return own(skb, &device).into();
+        return Outcome::Ends(Reason::AlreadyTranslated);
     }
-    if is_inside(source, ingress) { inside(skb, &device).into() } else { own(skb, &device).into() }
+    let inside = source != device.address && is_inside(source, ingress);
+    work(skb, &device, inside).into()
 }
 
 /// Whether a packet comes from the inside: by a LAN interface, or with an inside source. The kernel
@@ -65,40 +64,53 @@ fn is_inside(source: Addr, ingress: u32) -> bool {
     config::is_lan(ingress) || config::prefix(source) & (prefix::INSIDE | prefix::ROUTER) != 0
 }
 
-/// A packet from the inside.
+/// A packet from the inside, or one of the router itself. One function for both, although they have
+/// little in common: the verifier goes through the creation of a session for every call of it.
 #[inline(never)]
-fn inside<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
-    let full = full::parse(skb)?;
+fn work<const LINK: usize>(skb: &Skb<LINK>, device: &Device, inside: bool) -> Step<Outcome> {
+    let full = match full::parse(skb) {
+        Ok(full) => full,
+        Err(reason) => return Err(if inside { reason } else { Reason::Own }),
+    };
+    let flags = if inside { from_inside(skb, full, device)? } else { own(skb, full, device)? };
+    let ensured = ensure(skb, full, device, flags);
+    if !inside {
+        return finish_own(skb, full, ensured);
+    }
+    if let Err(reason) = ensured {
+        if reason.is_refusal() {
+            // The daemon makes room, and tells the sender if there is none.
+            slow::offer(skb, full.key.tuple.source, Cause::Refused, reason, device.wan);
+        }
+        return Err(reason);
+    }
+    super::apply(skb, full, &full.key)?;
+    Ok(Outcome::Ends(Reason::OutboundSlow))
+}
+
+/// A packet from the inside: it is translated, or dropped. The flags that a session for it is to
+/// have, or how the packet has ended without one.
+#[inline(always)]
+fn from_inside<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<u8> {
     if device.address.is_none() {
         return Err(Reason::NoWanAddress);
     }
     match full.kind {
-        Kind::IcmpError => return icmp_error::outbound(skb, full, device.address),
-        Kind::LaterFragment => return later_fragment(skb, full, device),
-        _ => {}
-    }
-    match translate(skb, full, device, 0) {
-        Ok(()) => Ok(Outcome::Ends(Reason::OutboundSlow)),
-        Err(reason) => {
-            if reason.is_refusal() {
-                // The daemon makes room, and tells the sender if there is none.
-                slow::offer(skb, full.key.tuple.source, Cause::Refused, reason, device.wan);
-            }
-            Err(reason)
+        Kind::IcmpError => {
+            icmp_error::outbound(skb, full, device.address)?;
+            Err(Reason::IcmpErrorOutbound)
+        }
+        Kind::LaterFragment => {
+            later_fragment(skb, full, device)?;
+            Err(Reason::Fragment)
+        }
+        Kind::Flow | Kind::IcmpReply => Ok(0),
+        // Without a key of its own, it must not be taken for another flow's.
+        Kind::IcmpOther | Kind::Untranslatable => {
+            full.opens()?;
+            Err(Reason::UnsupportedProtocol)
         }
     }
-}
-
-/// Translates a packet by its session, which is created if need be.
-#[inline(always)]
-fn translate<const LINK: usize>(
-    skb: &Skb<LINK>,
-    full: &Full,
-    device: &Device,
-    flags: u8,
-) -> Step<()> {
-    ensure(skb, full, device, flags)?;
-    super::apply(skb, full, &full.key)
 }
 
 /// Sees to it that there is a session that is alive, of this WAN and its current address.
@@ -120,11 +132,22 @@ pub fn ensure<const LINK: usize>(
         State::Forged => return Err(Reason::SpoofedSource),
     }
     full.opens()?;
+    if is_martian(full.key.tuple.source) {
+        return Err(Reason::MartianSource);
+    }
     if flags == 0 && config::prefix(full.key.tuple.source) & prefix::SOURCE == 0 {
         return Err(Reason::SourceExcluded);
     }
     let outside = (device.address, device.wan);
     Request::new(skb.raw(), settings, &full.key, outside, now, flags).create()
+}
+
+/// Whether an address cannot be a host's on the far side of a router (RFC 1812 section 5.3.7, RFC 3927
+/// section 2.7). The kernel itself drops the others of this kind.
+#[inline(always)]
+const fn is_martian(source: Addr) -> bool {
+    let [a, b, ..] = source.octets();
+    a >= 240 || (a == 169 && b == 254)
 }
 
 /// What a packet's session is worth.
@@ -160,11 +183,7 @@ fn state(full: &Full, device: &Device, settings: &Settings, now: Tick) -> State 
 /// A fragment without ports leaves like the first one of its datagram; one that has overtaken it
 /// waits at the daemon.
 #[inline(always)]
-fn later_fragment<const LINK: usize>(
-    skb: &Skb<LINK>,
-    full: &Full,
-    device: &Device,
-) -> Step<Outcome> {
+fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<()> {
     let Some(translation) = fragments::recall(full) else {
         let taken = fragments::early(skb, full, device.wan, Cause::EarlyOut);
         return Err(if taken { Reason::FragmentEarly } else { Reason::FragmentUnknown });
@@ -172,30 +191,53 @@ fn later_fragment<const LINK: usize>(
     if translation.source != device.address {
         return Err(Reason::FragmentUnknown);
     }
-    fragments::rewrite(skb, &translation)?;
-    Ok(Outcome::Ends(Reason::Fragment))
+    fragments::rewrite(skb, &translation)
 }
 
-/// A packet of the router itself, or one that other rules have translated.
-#[inline(never)]
-fn own<const LINK: usize>(skb: &Skb<LINK>, device: &Device) -> Step<Outcome> {
-    let full = full::parse(skb).map_err(|_| Reason::Own)?;
+/// A packet of the router itself, or one that other rules have translated: as [`from_inside`].
+#[inline(always)]
+fn own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<u8> {
     match full.kind {
         // From whichever address of the router.
-        Kind::IcmpError => return icmp_error::own(skb, full),
+        Kind::IcmpError => {
+            icmp_error::own(skb, full)?;
+            return Err(Reason::IcmpErrorOwn);
+        }
         Kind::Flow if full.key.tuple.source == device.address => {}
         _ => return Err(Reason::Own),
     }
-    if !collides(full) {
+    // A LAN host talks to the same remote endpoint from the same port: the router's flow gets
+    // another one. Without ports, the router's flow gets a session that changes nothing but keeps
+    // LAN hosts from talking to the same remote host with this protocol; if one does already, the
+    // answers are that one's.
+    let needs_session = if has_ids(full.key.protocol) {
+        collides(full)
+    } else {
+        is_unicast(full.key.tuple.destination)
+    };
+    if needs_session { Ok(flags::OWN) } else { Err(Reason::Own) }
+}
+
+/// The end of a packet of the router itself that needs a session. If there is none it leaves as it
+/// is: the router's traffic is never dropped here.
+#[inline(always)]
+fn finish_own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, ensured: Step<()>) -> Step<Outcome> {
+    ensured.map_err(|_| Reason::Own)?;
+    if !has_ids(full.key.protocol) {
+        super::pass(full, &full.key).map_err(|_| Reason::Own)?;
         return Err(Reason::Own);
     }
-    // A LAN host talks to the same remote endpoint from the same port: the router's flow gets
-    // another one. If that fails it leaves as it is: the router's traffic is never dropped here.
-    translate(skb, full, device, flags::OWN).map_err(|reason| match reason {
+    super::apply(skb, full, &full.key).map_err(|reason| match reason {
         Reason::RewriteFailed => reason,
         _ => Reason::Own,
     })?;
     Ok(Outcome::Ends(Reason::OwnTranslated))
+}
+
+/// Whether an address is one host's.
+#[inline(always)]
+const fn is_unicast(address: Addr) -> bool {
+    address.octets()[0] < 224
 }
 
 /// Whether a packet of the router is translated already, or its answers would be taken for a LAN

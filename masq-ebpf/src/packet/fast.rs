@@ -32,6 +32,8 @@ pub struct Fast {
     pub ttl: u8,
     /// TCP flags; 0 for other protocols.
     pub tcp_flags: u8,
+    /// Upper half of the TCP sequence number, host byte order; 0 for other protocols.
+    pub sequence: u16,
     /// Length of the transport header.
     pub header: u8,
 }
@@ -87,6 +89,7 @@ pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
     };
     if version_length != 0x45
         || fragment & FRAGMENT != 0
+        || !is_intact(ip)
         || usize::from(length) + P::LINK > packet.length()
     {
         return Err(Reason::Unusual);
@@ -116,8 +119,23 @@ pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
         tos,
         ttl,
         tcp_flags: transport.tcp_flags,
+        sequence: transport.sequence,
         header: transport.header,
     })
+}
+
+/// Whether the checksum of an IP header without options is right (RFC 1812 section 5.2.2: a router
+/// must not forward what is not). This hook comes before the kernel, which checks the same.
+#[inline(always)]
+fn is_intact(ip: *const Ipv4Hdr) -> bool {
+    // SAFETY: the caller has checked that the whole header is accessible.
+    let words: [u32; 5] =
+        unsafe { [field(ip, 0), field(ip, 4), field(ip, 8), field(ip, 12), field(ip, 16)] };
+    let sum = words.iter().fold(0_u64, |sum, word| sum + u64::from(*word));
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum == 0xffff
 }
 
 /// What is read of the transport header.
@@ -125,6 +143,7 @@ struct Transport {
     source: Id,
     destination: Id,
     tcp_flags: u8,
+    sequence: u16,
     header: u8,
 }
 
@@ -138,19 +157,22 @@ fn transport<P: Packet>(window: (usize, usize), protocol: u8) -> Step<Transport>
             // SAFETY: `at` has checked that the whole header is accessible.
             let (source, destination, data_offset, tcp_flags): (u16, u16, u8, u8) =
                 unsafe { (field(tcp, 0), field(tcp, 2), field(tcp, 12), field(tcp, 13)) };
+            // SAFETY: as above.
+            let sequence = u16::from_be(unsafe { field(tcp, 4) });
             let header = (data_offset >> 4) * 4;
             if tcp_flags & tcp::SYN != 0 || usize::from(header) < TcpHdr::LEN {
                 return Err(Reason::Unusual);
             }
             let (source, destination) = (Id::from_raw(source), Id::from_raw(destination));
-            Ok(Transport { source, destination, tcp_flags, header })
+            Ok(Transport { source, destination, tcp_flags, sequence, header })
         }
         UDP => {
             let udp: *const UdpHdr = at(window, offset).ok_or(Reason::Unusual)?;
             // SAFETY: as above.
             let (source, destination): (u16, u16) = unsafe { (field(udp, 0), field(udp, 2)) };
             let (source, destination) = (Id::from_raw(source), Id::from_raw(destination));
-            Ok(Transport { source, destination, tcp_flags: 0, header: UdpHdr::LEN as u8 })
+            let header = UdpHdr::LEN as u8;
+            Ok(Transport { source, destination, tcp_flags: 0, sequence: 0, header })
         }
         ICMP => {
             let icmp: *const Icmpv4Hdr = at(window, offset).ok_or(Reason::Unusual)?;
@@ -162,7 +184,7 @@ fn transport<P: Packet>(window: (usize, usize), protocol: u8) -> Step<Transport>
                 icmp::Kind::Error | icmp::Kind::Other => return Err(Reason::Unusual),
             };
             let header = size_of::<Icmpv4Hdr>() as u8;
-            Ok(Transport { source, destination, tcp_flags: 0, header })
+            Ok(Transport { source, destination, tcp_flags: 0, sequence: 0, header })
         }
         _ => Err(Reason::Unusual),
     }

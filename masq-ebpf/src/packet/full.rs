@@ -4,19 +4,19 @@
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use masq_common::{
     be::{Addr, Id},
-    flow::{FlowKey, ICMP, TCP, Tuple, UDP},
+    flow::{FlowKey, ICMP, TCP, Tuple, UDP, is_translatable},
     icmp,
     reason::Reason,
     tcp,
 };
 use network_types::ip::Ipv4Hdr;
 
-use crate::{packet::skb::Skb, verdict::Step};
+use crate::{packet::skb::Skb, sessions::Passed, verdict::Step};
 
 /// What a packet is to the full path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP, UDP or an ICMP query: has a key of its own.
+    /// TCP, UDP, an ICMP query, or a protocol without ports: has a key of its own.
     Flow,
     /// An ICMP reply: like a flow, but never the first packet of one.
     IcmpReply,
@@ -26,8 +26,8 @@ pub enum Kind {
     IcmpOther,
     /// A fragment without transport header.
     LaterFragment,
-    /// A protocol that is not translated.
-    OtherProtocol,
+    /// A protocol that cannot be translated.
+    Untranslatable,
 }
 
 /// A packet as the full path sees it.
@@ -40,6 +40,8 @@ pub struct Full {
     pub first_fragment: bool,
     /// TCP flags, 0 for other protocols.
     pub tcp_flags: u8,
+    /// Upper half of the TCP sequence number, host byte order; 0 for other protocols.
+    pub sequence: u16,
     /// IP identification, as loaded.
     pub identification: u16,
     /// Where the transport header begins, from the start of what the hook sees.
@@ -64,8 +66,15 @@ impl Full {
             Kind::IcmpError => Err(Reason::IcmpErrorUnknown),
             Kind::IcmpOther => Err(Reason::IcmpOther),
             Kind::LaterFragment => Err(Reason::FragmentUnknown),
-            Kind::OtherProtocol => Err(Reason::UnsupportedProtocol),
+            Kind::Untranslatable => Err(Reason::UnsupportedProtocol),
         }
+    }
+
+    /// What passes a half with it.
+    #[inline(always)]
+    pub fn passed(&self) -> Passed {
+        let (tcp_flags, sequence) = (self.tcp_flags, self.sequence);
+        Passed { tcp_flags, sequence, packets: self.packets, bytes: self.bytes }
     }
 
     /// Whether it opens a TCP connection.
@@ -118,9 +127,10 @@ fn read<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full) -> Step<()> {
     };
     *full = Full {
         key: tuple.key(ip.proto),
-        kind: Kind::OtherProtocol,
+        kind: if is_translatable(ip.proto) { Kind::Flow } else { Kind::Untranslatable },
         first_fragment: fragment == 0x2000,
         tcp_flags: 0,
+        sequence: 0,
         identification: u16::from_ne_bytes(ip.id),
         transport: LINK + header,
         largest: length,
@@ -154,7 +164,6 @@ fn transport<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full, length: usize)
         full.kind = read_icmp(full, words);
         return Ok(());
     }
-    full.kind = Kind::Flow;
     full.key.tuple.source_id = Id::from_raw(words[0]);
     full.key.tuple.destination_id = Id::from_raw(words[1]);
     if full.key.protocol == TCP {
@@ -164,6 +173,7 @@ fn transport<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full, length: usize)
             return Err(Reason::Malformed);
         }
         full.tcp_flags = flags;
+        full.sequence = u16::from_be(words[2]);
         headers = full.transport - LINK + header;
     }
     let segment = skb.gso_size() as usize;

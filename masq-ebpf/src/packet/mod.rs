@@ -6,7 +6,9 @@
 
 pub mod fast;
 pub mod full;
+pub mod options;
 pub mod skb;
+pub mod sum;
 pub mod xdp;
 
 use core::ffi::c_void;
@@ -23,6 +25,29 @@ use crate::{
 pub const ETHERNET: usize = 14;
 /// Bytes before the IP header of a device without link-layer header.
 pub const RAW: usize = 0;
+
+/// A length from 1 to `MAX`, a power of two, in a way that the compiler cannot reason about: it would
+/// compare one register and use another, of which the verifier knows nothing.
+#[inline(always)]
+pub fn verified_length<const MAX: u32>(length: u32) -> u32 {
+    const { assert!(MAX.is_power_of_two()) };
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut less = u64::from(length.wrapping_sub(1));
+        // SAFETY: one instruction on a register.
+        unsafe {
+            core::arch::asm!(
+                "{less} &= {mask}",
+                less = inlateout(reg) less,
+                mask = const MAX - 1,
+                options(nostack),
+            );
+        }
+        less as u32 + 1
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    ((length.wrapping_sub(1) & (MAX - 1)) + 1)
+}
 
 /// A packet that a fast hook can translate.
 pub trait Packet {

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use masq_common::{
     be::Addr,
     checksum::Delta,
-    flow::{ICMP, TCP, UDP},
+    flow::{ICMP, UDP, has_ids, pseudo_checksum},
     reason::Reason,
     session::SessionHalf,
 };
@@ -36,6 +36,12 @@ const IPV4: u32 = 0x0800_u16.to_be() as u32;
 const PACKET_HOST: u32 = 0;
 /// Bytes that the fast hooks read at most.
 const HEADERS: u32 = (ETHERNET + Ipv4Hdr::LEN + TcpHdr::LEN) as u32;
+
+/// How the helper treats the checksum field of a protocol: of UDP, 0 means that there is none.
+#[inline(always)]
+const fn mangled(protocol: u8) -> u32 {
+    if protocol == UDP { BPF_F_MARK_MANGLED_0 } else { 0 }
+}
 
 /// A socket buffer at a TC hook of a device with `LINK` bytes before the IP header.
 pub struct Skb<const LINK: usize> {
@@ -157,14 +163,18 @@ impl<const LINK: usize> Skb<LINK> {
     /// because that is the only part which a partial checksum has to learn.
     #[inline(always)]
     fn fix_transport(&self, half: &SessionHalf, transport: usize) -> Step<()> {
-        let (offset, flags) = match half.protocol {
-            TCP => (transport + 16, 0),
-            UDP => (transport + 6, BPF_F_MARK_MANGLED_0),
-            ICMP => return self.fix_icmp_checksum(transport, half.id_delta),
-            _ => return Err(Reason::RewriteFailed),
+        let Some(offset) = pseudo_checksum(half.protocol) else {
+            if half.protocol == ICMP {
+                return self.fix_icmp_checksum(transport, half.id_delta());
+            }
+            return Ok(());
         };
+        let (offset, flags) = (transport + offset, mangled(half.protocol));
         self.fix_transport_checksum(offset, half.addr_delta, flags | BPF_F_PSEUDO_HDR)?;
-        self.fix_transport_checksum(offset, half.id_delta, flags)
+        if !has_ids(half.protocol) {
+            return Ok(());
+        }
+        self.fix_transport_checksum(offset, half.id_delta(), flags)
     }
 
     /// Rewrites the IP addresses of a packet, and nothing of its transport header.
@@ -181,7 +191,7 @@ impl<const LINK: usize> Skb<LINK> {
         self.fix_transport(half, transport)?;
         if half.protocol == ICMP {
             self.store(transport + 4, half.identifier().raw())?;
-        } else {
+        } else if has_ids(half.protocol) {
             self.store(transport, [half.to.source_id.raw(), half.to.destination_id.raw()])?;
         }
         self.rewrite_addresses(half.to.source, half.to.destination, half.addr_delta)

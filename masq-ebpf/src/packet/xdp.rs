@@ -106,7 +106,7 @@ impl Frame {
                 ICMP => {
                     let icmp: *mut Icmpv4Hdr = at(window, offset).ok_or(Reason::Unusual)?;
                     let check = offset_of!(Icmpv4Hdr, check);
-                    set(icmp, check, half.id_delta.apply(field(icmp, check)));
+                    set(icmp, check, half.id_delta().apply(field(icmp, check)));
                     set(icmp, offset_of!(Icmpv4Hdr, data), half.identifier().raw());
                 }
                 _ => return Err(Reason::Unusual),

@@ -23,7 +23,7 @@ use masq_common::{
 
 use crate::{
     lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
-    packet::Endpoint,
+    packet::{Endpoint, Packet},
     program::mac,
 };
 
@@ -283,6 +283,8 @@ pub fn pair(protocol: u8, inside: Endpoint, external: u16, remote: Endpoint) -> 
     if protocol == TCP {
         pair.outbound.tcp_seen = tcp::SYN | tcp::ACK;
         pair.inbound.tcp_seen = tcp::SYN | tcp::ACK;
+        pair.outbound.sequence = (Packet::SEQUENCE >> 16) as u16;
+        pair.inbound.sequence = (Packet::SEQUENCE >> 16) as u16;
     }
     pair
 }

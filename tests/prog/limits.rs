@@ -1,0 +1,137 @@
+//! Limits for each inside host (RFC 6888 REQ-4, REQ-5), and the rest of ports that were given back
+//! (RFC 6888 REQ-8).
+
+use masq_common::{
+    event::CloseCause,
+    flow::UDP,
+    ports::Pool,
+    reason::Reason::{self, *},
+    settings::{HostLimits, Settings},
+    time::Span,
+};
+use masq_tests::{
+    lab::{HOST_A, HOST_B, SERVER_1, SERVER_2},
+    packet::{Endpoint, Packet},
+    program::{Bench, Hook, Output},
+};
+
+use crate::OBJECT;
+
+const REMOTE: Endpoint = (SERVER_1, 53);
+
+fn bench(host: HostLimits) -> Bench {
+    let mut bench = Bench::new(&OBJECT);
+    bench.set_settings(&Settings { host, ..Settings::DEFAULT });
+    bench
+}
+
+fn send(bench: &mut Bench, from: Endpoint, to: Endpoint) -> Output {
+    bench.run(Hook::WanOut, &Packet::udp(from, to, b"first").bytes())
+}
+
+fn reasons(bench: &mut Bench, flows: impl Iterator<Item = (Endpoint, Endpoint)>) -> Vec<Reason> {
+    flows.map(|(from, to)| send(bench, from, to).reason()).collect()
+}
+
+/// Ends all sessions of an inside port, as the user would.
+fn end(bench: &mut Bench, from: Endpoint) {
+    let halves = bench.sessions();
+    let of = |half: &&masq_common::session::SessionHalf| {
+        half.is_outbound() && half.from.source_id.get() == from.1
+    };
+    let keys: Vec<_> = halves.iter().filter(of).map(|half| half.key()).collect();
+    assert_eq!(bench.retire(CloseCause::Flushed, &keys), keys.len() as u32);
+}
+
+#[test]
+fn sessions_of_a_host_are_limited_and_those_of_another_are_not() {
+    let mut bench = bench(HostLimits { sessions: 3, ..HostLimits::default() });
+    let flows = (1..=4).map(|port| ((HOST_A, port), REMOTE));
+    let expected = [OutboundSlow, OutboundSlow, OutboundSlow, HostSessions];
+    assert_eq!(reasons(&mut bench, flows), expected);
+    assert_eq!(send(&mut bench, (HOST_B, 1), REMOTE).reason(), OutboundSlow);
+    // What exists goes on, and what ends makes room.
+    assert_eq!(send(&mut bench, (HOST_A, 1), REMOTE).reason(), OutboundSlow);
+    end(&mut bench, (HOST_A, 2));
+    assert_eq!(send(&mut bench, (HOST_A, 4), REMOTE).reason(), OutboundSlow);
+    assert_eq!(send(&mut bench, (HOST_A, 5), REMOTE).reason(), HostSessions);
+}
+
+#[test]
+fn mappings_of_a_host_are_limited_apart_from_its_sessions() {
+    let mut bench = bench(HostLimits { mappings: 2, ..HostLimits::default() });
+    let flows = [
+        ((HOST_A, 1), REMOTE),
+        ((HOST_A, 2), REMOTE),
+        ((HOST_A, 3), REMOTE),
+        ((HOST_A, 2), (SERVER_2, 53)),
+    ];
+    let expected = [OutboundSlow, OutboundSlow, HostMappings, OutboundSlow];
+    assert_eq!(reasons(&mut bench, flows.into_iter()), expected);
+    // A mapping goes with its last session.
+    end(&mut bench, (HOST_A, 1));
+    assert_eq!(send(&mut bench, (HOST_A, 3), REMOTE).reason(), OutboundSlow);
+    assert_eq!(send(&mut bench, (HOST_A, 4), REMOTE).reason(), HostMappings);
+    assert_eq!(bench.mappings().len(), 2);
+}
+
+#[test]
+fn new_sessions_of_a_host_are_limited_by_the_second() {
+    let mut bench = bench(HostLimits { rate: 5, ..HostLimits::default() });
+    let flows = (1..=20).map(|port| ((HOST_A, port), REMOTE));
+    let passed = reasons(&mut bench, flows).iter().filter(|r| **r == OutboundSlow).count();
+    // A second may end meanwhile.
+    assert!((5..=10).contains(&passed), "{passed}");
+    assert_eq!(send(&mut bench, (HOST_B, 1), REMOTE).reason(), OutboundSlow);
+    let host = HostLimits { rate: 5, ..HostLimits::default() };
+    let later = Settings { host, clock_offset: 10_000_000_000, ..Settings::DEFAULT };
+    bench.set_settings(&later);
+    assert_eq!(send(&mut bench, (HOST_A, 30), REMOTE).reason(), OutboundSlow);
+}
+
+#[test]
+fn what_is_refused_leaves_no_count_behind() {
+    let limits = HostLimits { sessions: 2, mappings: 2, rate: 0 };
+    let mut bench = Bench::new(&OBJECT);
+    let pool = Pool { low: 2000, high: 2000 };
+    bench.set_settings(&Settings {
+        host: limits,
+        ports: pool,
+        privileged: Pool::EMPTY,
+        switches: masq_common::settings::switches::NO_OVERLAP,
+        ..Settings::DEFAULT
+    });
+    assert_eq!(send(&mut bench, (HOST_B, 1), REMOTE).reason(), OutboundSlow);
+    for port in 1..10 {
+        assert_eq!(send(&mut bench, (HOST_A, port), REMOTE).reason(), PortsExhausted);
+    }
+    end(&mut bench, (HOST_B, 1));
+    bench.set_settings(&Settings { host: limits, ..Settings::DEFAULT });
+    let flows = (1..=3).map(|port| ((HOST_A, port), REMOTE));
+    assert_eq!(reasons(&mut bench, flows), [OutboundSlow, OutboundSlow, HostSessions]);
+}
+
+#[test]
+fn a_port_rests_while_there_are_others() {
+    let mut bench = Bench::new(&OBJECT);
+    let at = |seconds: u64, high| Settings {
+        ports: Pool { low: 2000, high },
+        privileged: Pool::EMPTY,
+        quarantine: Span::from_secs(120),
+        clock_offset: seconds * 1_000_000_000,
+        ..Settings::DEFAULT
+    };
+    let port = |output: &Output| u16::from_be_bytes([output.packet()[20], output.packet()[21]]);
+    bench.set_settings(&at(0, 2001));
+    assert_eq!(port(&send(&mut bench, (HOST_A, 2000), REMOTE)), 2000);
+    end(&mut bench, (HOST_A, 2000));
+    assert_eq!(bench.holders(UDP, 2000), 0);
+    // Not even the host that asks for it gets it.
+    assert_eq!(port(&send(&mut bench, (HOST_B, 2000), REMOTE)), 2001);
+    end(&mut bench, (HOST_B, 2000));
+    // When all rest, any will do: better a port too soon than none.
+    assert_eq!(send(&mut bench, (HOST_A, 2000), REMOTE).reason(), OutboundSlow);
+    end(&mut bench, (HOST_A, 2000));
+    bench.set_settings(&at(121, 2001));
+    assert_eq!(port(&send(&mut bench, (HOST_B, 2000), REMOTE)), 2000);
+}
