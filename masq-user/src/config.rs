@@ -7,7 +7,7 @@ use masq_common::{
     flow::{ICMP, TCP, UDP},
     mapping::SLOTS_PER_WAN,
     ports::Pool,
-    settings::{Filtering, MAX_WANS, Settings, Timeouts, switches},
+    settings::{Filtering, HostLimits, MAX_WANS, Settings, Timeouts, switches},
     time::Span,
 };
 
@@ -145,8 +145,18 @@ fn settings(args: &RunArgs) -> Result<Settings> {
     if args.port_overlap == PortOverlap::Never {
         flags |= switches::NO_OVERLAP;
     }
+    // Where not everybody may send to a port, whoever gets it next has nothing to fear (RFC 6888
+    // REQ-8c).
+    let open = filtering(args.filtering_udp) == Filtering::EndpointIndependent as u8;
+    let quarantine = if open { Span::from_secs(args.port_quarantine) } else { Span(0) };
     Ok(Settings {
         timeouts: timeouts(args)?,
+        quarantine,
+        host: HostLimits {
+            mappings: args.host_mappings,
+            sessions: args.host_sessions,
+            rate: args.host_rate,
+        },
         ports,
         privileged,
         filtering_tcp: filtering(args.filtering_tcp),
@@ -178,6 +188,7 @@ fn timeouts(args: &RunArgs) -> Result<Timeouts> {
         ("--tcp-opening-timeout", args.tcp_opening_timeout, 240, "RFC 5382 REQ-5"),
         ("--tcp-established-timeout", args.tcp_established_timeout, 7440, "RFC 5382 REQ-5"),
         ("--tcp-closing-timeout", args.tcp_closing_timeout, 240, "RFC 5382 REQ-5"),
+        ("--tcp-reset-timeout", args.tcp_reset_timeout, 240, "RFC 7857 section 2.2"),
     ];
     let short = minima.iter().find(|(_, value, minimum, _)| value < minimum);
     if let Some((option, value, minimum, rfc)) = short
@@ -196,6 +207,8 @@ fn timeouts(args: &RunArgs) -> Result<Timeouts> {
         tcp_opening: Span::from_secs(args.tcp_opening_timeout),
         tcp_established: Span::from_secs(args.tcp_established_timeout),
         tcp_closing: Span::from_secs(args.tcp_closing_timeout),
+        tcp_reset: Span::from_secs(args.tcp_reset_timeout),
+        other: Span::from_secs(args.other_timeout),
     })
 }
 
@@ -280,6 +293,23 @@ mod tests {
         assert_eq!(settings.filtering_udp, Filtering::AddressDependent as u8);
         let wanted = switches::GUARD | switches::EVENTS | switches::NO_OVERLAP;
         assert_eq!(settings.switches, wanted);
+    }
+
+    #[test]
+    fn ports_rest_only_where_everybody_may_send_to_them() {
+        let quarantine =
+            |rest: &str| config(&format!("--lan a --wan b {rest}")).unwrap().settings.quarantine;
+        assert_eq!(quarantine(""), Span(0));
+        assert_eq!(quarantine("--filtering-tcp eif"), Span(0));
+        assert_eq!(quarantine("--filtering eif"), Span::from_secs(120));
+        assert_eq!(quarantine("--filtering eif --port-quarantine 0s"), Span(0));
+    }
+
+    #[test]
+    fn limits_for_hosts_reach_the_settings() {
+        let rest = "--lan a --wan b --host-sessions 3 --host-mappings 2 --host-rate 1";
+        let limits = HostLimits { mappings: 2, sessions: 3, rate: 1 };
+        assert_eq!(config(rest).unwrap().settings.host, limits);
     }
 
     #[test]

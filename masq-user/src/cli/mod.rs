@@ -126,10 +126,38 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", default_value = "2h4m", value_parser = duration::parse_secs)]
     pub tcp_established_timeout: u32,
 
-    /// How long a TCP connection is remembered after both sides closed it or one reset it
+    /// How long a TCP connection is remembered after both sides closed it
     /// [RFC 5382 REQ-5: at least 4m]
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration::parse_secs)]
     pub tcp_closing_timeout: u32,
+
+    /// How long a TCP connection is remembered after one side reset it; data before that brings it
+    /// back [RFC 7857 section 2.2: at least 4m]
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration::parse_secs)]
+    pub tcp_reset_timeout: u32,
+
+    /// How long a LAN host keeps a protocol without ports (GRE, ESP, SCTP, ...) towards a remote host
+    /// after the last packet, before another LAN host may have it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse_secs)]
+    pub other_timeout: u32,
+
+    /// Sessions that one LAN host may have at a time, 0 for no limit [RFC 6888 REQ-5]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub host_sessions: u32,
+
+    /// External ports and identifiers that one LAN host may hold at a time, 0 for no limit
+    /// [RFC 6888 REQ-4]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub host_mappings: u32,
+
+    /// New sessions a second that one LAN host may open, 0 for no limit [RFC 6888 REQ-4c]
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub host_rate: u32,
+
+    /// How long a UDP port that was given back rests before another endpoint gets it, if everybody
+    /// may send to it (--filtering-udp endpoint-independent); 0s for no rest [RFC 6888 REQ-8: 2m]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration::parse_secs)]
+    pub port_quarantine: u32,
 
     /// Accept timeouts below the minima of the RFCs; idle connections of the LAN may break.
     #[arg(long)]
@@ -176,8 +204,8 @@ pub struct SessionsArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Only sessions of this protocol.
-    #[arg(long, value_enum)]
+    /// Only sessions of this protocol: tcp, udp, icmp, gre, esp, ..., or a number
+    #[arg(long, value_name = "PROTOCOL")]
     pub protocol: Option<Protocol>,
 
     /// Only sessions of this inside endpoint.

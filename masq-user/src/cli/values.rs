@@ -1,15 +1,12 @@
 //! The values that options take: closed choices, and readers for names, prefixes and ports.
 
-use std::{net::Ipv4Addr, str::FromStr as _};
+use std::{net::Ipv4Addr, str::FromStr};
 
 use clap::ValueEnum;
 use ipnet::Ipv4Net;
-use masq_common::{
-    flow::{ICMP, TCP, UDP},
-    ports::Pool,
-    settings::Filtering,
-    tcp::Phase,
-};
+use masq_common::{ports::Pool, settings::Filtering, tcp::Phase};
+
+use crate::control::proto::protocol_number;
 
 /// Where the fast path is attached.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,25 +88,18 @@ pub enum TraceLevel {
     Trace,
 }
 
-/// Protocols that are translated.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Protocol {
-    /// TCP
-    Tcp,
-    /// UDP
-    Udp,
-    /// ICMP queries
-    Icmp,
-}
+/// A protocol by its name or number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Protocol(pub u8);
 
-impl Protocol {
-    /// Its number in the IP header.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Tcp => TCP,
-            Self::Udp => UDP,
-            Self::Icmp => ICMP,
-        }
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = protocol_number(&text.to_ascii_lowercase()).or_else(|| text.parse().ok());
+        number.map(Self).ok_or_else(|| {
+            "expected tcp, udp, icmp, gre, esp, sctp, ipip, ... or a protocol number".to_owned()
+        })
     }
 }
 
@@ -120,8 +110,10 @@ pub enum PhaseArg {
     Opening,
     /// Handshake complete
     Established,
-    /// Closed by both sides or reset
+    /// Closed by both sides
     Closing,
+    /// Reset by one side
+    Reset,
 }
 
 impl From<PhaseArg> for Phase {
@@ -130,6 +122,7 @@ impl From<PhaseArg> for Phase {
             PhaseArg::Opening => Self::Opening,
             PhaseArg::Established => Self::Established,
             PhaseArg::Closing => Self::Closing,
+            PhaseArg::Reset => Self::Reset,
         }
     }
 }
@@ -181,6 +174,16 @@ pub(super) fn ports(text: &str) -> Result<Pool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protocols_have_names_and_numbers() {
+        for (text, number) in [("tcp", 6), ("ICMP", 1), ("gre", 47), ("132", 132), ("254", 254)] {
+            assert_eq!(text.parse(), Ok(Protocol(number)), "{text}");
+        }
+        for text in ["", "tcpp", "256", "-1"] {
+            assert!(text.parse::<Protocol>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn an_address_is_a_prefix_of_full_length() {

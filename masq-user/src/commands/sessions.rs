@@ -35,7 +35,7 @@ pub fn execute(args: &SessionsArgs) -> Result<()> {
 fn filter(args: &SessionsArgs) -> Filter {
     let phase = |phase| masq_common::tcp::Phase::from(phase).as_str().to_owned();
     Filter {
-        protocol: args.protocol.map(|protocol| protocol.number()),
+        protocol: args.protocol.map(|protocol| protocol.0),
         inside: args.inside,
         external: args.external,
         remote: args.remote,

@@ -93,7 +93,7 @@ fn session(
     let last = outbound.last_seen.later(inbound.last_seen);
     let phase = (ends.protocol == TCP).then(|| phase_of(outbound, inbound).as_str().to_owned());
     Some(Session {
-        protocol: protocol_name(ends.protocol).to_owned(),
+        protocol: protocol_name(ends.protocol).into_owned(),
         wan: wans.get(usize::from(outbound.wan)).cloned().unwrap_or_default(),
         inside: ends.inside,
         external: ends.external,

@@ -1,9 +1,9 @@
 //! Requests and answers of the control socket. What `--json` prints is made of the same types, so
 //! their field names are an interface: fields may be added, never renamed.
 
-use std::net::Ipv4Addr;
+use std::{borrow::Cow, net::Ipv4Addr};
 
-use masq_common::flow::{ICMP, TCP, UDP};
+use masq_common::flow::{DCCP, ICMP, TCP, UDP, UDP_LITE};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
@@ -11,15 +11,35 @@ use super::filter::Filter;
 /// Version of the protocol. A daemon refuses requests of another one.
 pub const VERSION: u32 = 1;
 
-/// The name of a protocol that is translated.
-pub fn protocol_name(protocol: u8) -> &'static str {
-    match protocol {
+/// The name of a protocol, or its number.
+pub fn protocol_name(protocol: u8) -> Cow<'static, str> {
+    let name = match protocol {
         TCP => "tcp",
         UDP => "udp",
         ICMP => "icmp",
-        _ => "other",
-    }
+        IPIP => "ipip",
+        DCCP => "dccp",
+        IPV6 => "ipv6",
+        GRE => "gre",
+        ESP => "esp",
+        SCTP => "sctp",
+        UDP_LITE => "udplite",
+        _ => return Cow::Owned(protocol.to_string()),
+    };
+    Cow::Borrowed(name)
 }
+
+/// The number of a protocol by its name, or from the number itself.
+pub fn protocol_number(name: &str) -> Option<u8> {
+    (0..=u8::MAX).find(|&number| protocol_name(number) == name)
+}
+
+/// Numbers of protocols that have a name here and no part in the data plane.
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
+const GRE: u8 = 47;
+const ESP: u8 = 50;
+const SCTP: u8 = 132;
 
 /// A request.
 #[derive(Serialize, Deserialize, Debug)]

@@ -50,7 +50,7 @@ fn ports(config: &Config, plane: &Plane) -> Result<Vec<Ports>> {
         for protocol in PROTOCOLS {
             ports.push(Ports {
                 wan: name.clone(),
-                protocol: protocol_name(protocol).to_owned(),
+                protocol: protocol_name(protocol).into_owned(),
                 used: plane.ports_held.get(wan, protocol)?,
                 max: u64::from(config.external_ports(protocol)),
             });
