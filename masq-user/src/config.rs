@@ -12,7 +12,7 @@ use masq_common::{
 };
 
 use crate::{
-    cli::{LogFormat, Mode, PortOverlap, RunArgs, TcAttach, TraceLevel},
+    cli::{ExhaustionIcmp, LogFormat, Mode, PortOverlap, RunArgs, TcAttach, TraceLevel},
     duration::Secs,
     error::{Error, Result},
 };
@@ -35,6 +35,8 @@ pub struct Config {
     pub tc_attach: TcAttach,
     /// What the kernel programs are told.
     pub settings: Settings,
+    /// The answer to a host whose first packet was refused.
+    pub exhaustion_icmp: ExhaustionIcmp,
     /// Size of the session table, in sessions.
     pub max_sessions: u32,
     /// Whether to start without interfaces that are missing.
@@ -62,6 +64,7 @@ impl Config {
             mode: args.mode,
             tc_attach: args.tc_attach,
             settings,
+            exhaustion_icmp: args.exhaustion_icmp,
             max_sessions: args.max_sessions,
             wait_interfaces: args.wait_interfaces,
             instance: args.instance,

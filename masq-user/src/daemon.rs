@@ -8,7 +8,7 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime,
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::{Notify, watch},
     task::{JoinSet, LocalSet},
     time::{Instant, sleep_until},
 };
@@ -26,8 +26,9 @@ use crate::{
     plane::{Plane, Streams},
     preflight,
     reconcile::Gateway,
+    slow::{service::Machine, socket::RawSocket},
     status::{self, Readiness, Status},
-    sweep,
+    sweep::{self, Swept},
     sysctl::Forwarding,
 };
 
@@ -50,6 +51,7 @@ pub fn run(config: Config) -> Result<()> {
 async fn start(config: Rc<Config>) -> Result<()> {
     let mut stop = StopSignals::new()?;
     let release = preflight::machine(&config)?;
+    let socket = RawSocket::open()?;
     let netlink = Rc::new(Netlink::open()?);
     // Before the first look, so that no change falls in between.
     let changes = Changes::subscribe()?;
@@ -79,7 +81,7 @@ async fn start(config: Rc<Config>) -> Result<()> {
             return Err(error.into());
         }
     };
-    let mut services = spawn_services(&subject, server, streams);
+    let mut services = spawn_services(&subject, server, streams, socket);
     let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
     follower.say(&subject.status);
     tokio::select! {
@@ -87,11 +89,12 @@ async fn start(config: Rc<Config>) -> Result<()> {
         () = follower.follow(&subject.status) => {}
     }
 
+    // The control socket goes before the claim on its name, and the slow path, which sends packets
+    // with inside sources, before what translates them.
+    services.shutdown().await;
     // While packets are still forwarded, WAN egress has to be there to translate them.
     drop(forwarding);
     follower.gateway.stop().await;
-    // The socket goes before the claim on its name.
-    services.shutdown().await;
     drop(claims);
     Ok(())
 }
@@ -108,9 +111,15 @@ async fn attach(gateway: &mut Gateway, snapshot: &Snapshot) -> AnyResult<Option<
 }
 
 /// Starts everything that runs besides the main loop; ends when the set is dropped.
-fn spawn_services(subject: &Rc<Subject>, server: Server, streams: Streams) -> JoinSet<()> {
+fn spawn_services(
+    subject: &Rc<Subject>,
+    server: Server,
+    streams: Streams,
+    socket: RawSocket,
+) -> JoinSet<()> {
     let Subject { config, plane, status } = &**subject;
     let urgent = Rc::new(Notify::new());
+    let (report, swept) = watch::channel(Swept::default());
     let mut services = JoinSet::new();
     services.spawn_local(server.run(Rc::clone(subject)));
     services.spawn_local(sweep::run(
@@ -118,11 +127,19 @@ fn spawn_services(subject: &Rc<Subject>, server: Server, streams: Streams) -> Jo
         Rc::clone(plane),
         Rc::clone(status),
         Rc::clone(&urgent),
+        report,
     ));
-    let events = events::run(Rc::clone(config), Rc::clone(plane), streams.events, urgent);
+    let events = events::run(Rc::clone(config), Rc::clone(plane), streams.events);
     services.spawn_local(async {
         if let Err(error) = events.await {
             tracing::warn!("no more events from the kernel programs: {error:#}");
+        }
+    });
+    let machine = Machine::new(Rc::clone(plane), Rc::clone(status), urgent, socket);
+    let slow_path = machine.run(config.exhaustion_icmp, streams.slow, swept);
+    services.spawn_local(async {
+        if let Err(error) = slow_path.await {
+            tracing::warn!("no more packets for the slow path: {error:#}");
         }
     });
     if let Some(logger) = streams.trace {

@@ -12,7 +12,6 @@ use masq_common::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::Notify,
     task::yield_now,
     time::Instant,
 };
@@ -26,17 +25,12 @@ const SLICE: Duration = Duration::from_millis(20);
 /// Pause between two warnings about the same thing.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
-/// Logs events for ever. Wakes the sweeper when a table was full.
-pub async fn run(
-    config: Rc<Config>,
-    plane: Rc<Plane>,
-    ring: RingBuf<MapData>,
-    urgent: Rc<Notify>,
-) -> Result<()> {
+/// Logs events for ever.
+pub async fn run(config: Rc<Config>, plane: Rc<Plane>, ring: RingBuf<MapData>) -> Result<()> {
     // SAFETY: the ring buffer owns the descriptor of its map and always returns that one.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
     let mut ring = ring.map_err(|error| error.into_parts().1)?;
-    let mut reporter = Reporter { config, plane, urgent, warnings: Warnings::default(), lost: 0 };
+    let mut reporter = Reporter { config, plane, warnings: Warnings::default(), lost: 0 };
     loop {
         let mut guard = ring.readable_mut().await?;
         let buffer = guard.get_inner_mut();
@@ -61,7 +55,6 @@ pub async fn run(
 struct Reporter {
     config: Rc<Config>,
     plane: Rc<Plane>,
-    urgent: Rc<Notify>,
     warnings: Warnings,
     /// Events that are known to be lost.
     lost: u64,
@@ -114,10 +107,6 @@ impl Reporter {
     /// A first packet that was dropped. The programs report only a few of them; how many it were
     /// is told by the counter.
     fn refused(&mut self, event: &Event, reason: Reason) {
-        use Reason::{MappingTableFull, PortsExhausted, SessionTableFull};
-        if matches!(reason, PortsExhausted | SessionTableFull | MappingTableFull) {
-            self.urgent.notify_one();
-        }
         let count = || self.plane.counters.get(reason).unwrap_or_default();
         let Some(dropped) = self.warnings.due(reason, Instant::now(), count) else { return };
         let ends = Ends::of(event);

@@ -1,7 +1,7 @@
 //! The daemon and the command line of masq.
 //!
-//! The daemon sets the data plane up and keeps it in step with the machine; no packet passes
-//! through it. Reading order:
+//! The daemon sets the data plane up and keeps it in step with the machine. No packet of a session
+//! passes through it; what the kernel programs cannot decide does. Reading order:
 //!
 //! 1. [`cli`] and [`config`]: what the user asks for, and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
@@ -11,7 +11,8 @@
 //! 6. [`plan`] and [`prefixes`]: what should be; pure.
 //! 7. [`reconcile`] and [`attach`]: making it so.
 //! 8. [`sysctl`]: forwarding, for as long as masq runs.
-//! 9. [`sweep`] and [`events`]: the services besides: ending sessions, logging.
+//! 9. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
+//!    kernel programs cannot decide, logging.
 //! 10. [`status`] and [`control`]: telling others.
 //! 11. [`commands`]: asking, from the command line.
 
@@ -34,6 +35,7 @@ pub mod plane;
 pub mod prefixes;
 pub mod preflight;
 pub mod reconcile;
+pub mod slow;
 pub mod status;
 pub mod sweep;
 pub mod sysctl;

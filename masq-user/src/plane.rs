@@ -19,7 +19,7 @@ use masq_common::{
 use crate::{
     cli::TraceLevel,
     config::Config,
-    maps::{Counters, Policy, PortsHeld, Sessions, take},
+    maps::{Counters, Fragments, Policy, PortsHeld, Sessions, take},
 };
 
 /// The kernel programs, as built by this crate's build script.
@@ -39,6 +39,8 @@ pub struct Plane {
     pub counters: Counters,
     /// Held ports of each WAN and protocol.
     pub ports_held: PortsHeld,
+    /// The fragmented datagrams that are under way.
+    pub fragments: Fragments,
     /// What the programs are told.
     pub policy: RefCell<Policy>,
     ebpf: RefCell<Ebpf>,
@@ -48,6 +50,8 @@ pub struct Plane {
 pub struct Streams {
     /// Events of the programs.
     pub events: RingBuf<MapData>,
+    /// Packets for the slow path.
+    pub slow: RingBuf<MapData>,
     /// The programs' own log, if it was asked for and if they have one.
     pub trace: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
 }
@@ -78,6 +82,7 @@ impl Plane {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
+            fragments: Fragments::take(&mut ebpf)?,
             policy: RefCell::new(policy),
             ebpf: RefCell::new(ebpf),
         };
@@ -126,7 +131,6 @@ impl Plane {
     }
 }
 
-/// The data that the `retire` program reads: a head and the keys.
 /// Loads a program. The verifier stops with EAGAIN where a signal is waiting: then once more, but
 /// not for ever, since the signal may mean that masq is to stop.
 fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<()> {
@@ -145,6 +149,7 @@ fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Resul
     result.with_context(|| format!("the kernel refused program {name}"))
 }
 
+/// The data that the `retire` program reads: a head and the keys.
 fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Bytes {
     let head = RetireRequest { count: keys.len() as u32, cause: cause as u8, zero: [0; 11] };
     let mut data = BytesMut::with_capacity(size_of_val(&head) + size_of_val(keys));
@@ -155,12 +160,13 @@ fn retire_request(cause: CloseCause, keys: &[FlowKey]) -> Bytes {
 
 fn streams(ebpf: &mut Ebpf, trace: bool) -> Result<Streams> {
     let events = take(ebpf, maps::EVENTS)?.try_into().context("map EVENTS is no ring buffer")?;
+    let slow = take(ebpf, maps::SLOW)?.try_into().context("map SLOW is no ring buffer")?;
     let trace = if trace && ebpf.map(LOG_MAP).is_some() {
         Some(aya_log::EbpfLogger::init(ebpf).context("cannot read the programs' log")?)
     } else {
         None
     };
-    Ok(Streams { events, trace })
+    Ok(Streams { events, slow, trace })
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>

@@ -126,18 +126,19 @@ fn read(path: &str) -> Result<String> {
 /// Looks at the effective capabilities in `/proc/self/status`.
 fn check_privileges(status: &str) -> Result<()> {
     const NET_ADMIN: u64 = 1 << 12;
+    const NET_RAW: u64 = 1 << 13;
     const SYS_ADMIN: u64 = 1 << 21;
     const PERFMON: u64 = 1 << 38;
     const BPF: u64 = 1 << 39;
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let have = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     let may_load = have & SYS_ADMIN != 0 || have & (BPF | PERFMON) == BPF | PERFMON;
-    if have & NET_ADMIN != 0 && may_load {
+    if have & NET_ADMIN != 0 && have & NET_RAW != 0 && may_load {
         return Ok(());
     }
     Err(Error::Refused(
-        "masq needs root, or the capabilities CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON; run it with \
-         sudo"
+        "masq needs root, or the capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and \
+         CAP_PERFMON; run it with sudo"
             .into(),
     ))
 }
@@ -221,13 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn privileges_are_root_or_the_three_capabilities() {
+    fn privileges_are_root_or_the_four_capabilities() {
         let check = |hex: &str| check_privileges(&format!("Name:\tx\nCapEff:\t{hex}\n"));
         assert!(check("000001ffffffffff").is_ok());
-        assert!(check("000000c000001000").is_ok());
-        assert!(check("0000008000001000").is_err());
-        assert!(check("0000000000001000").is_err());
-        assert!(check("000000c000000000").is_err());
+        assert!(check("000000c000003000").is_ok());
+        assert!(check("000000c000001000").is_err());
+        assert!(check("0000008000003000").is_err());
+        assert!(check("0000000000003000").is_err());
+        assert!(check("000000c000002000").is_err());
         assert!(check("0000000000000000").unwrap_err().to_string().contains("sudo"));
     }
 

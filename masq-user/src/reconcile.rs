@@ -69,6 +69,7 @@ impl Gateway {
         let plan = plan::plan(&self.config, snapshot);
         self.warn(&plan.warnings);
         let lost = self.note_addresses(&plan);
+        self.status.borrow_mut().local.clone_from(&snapshot.addresses);
         self.let_go(&plan).await;
         self.write_prefixes(&plan.prefixes)?;
         self.forget_devices(&plan)?;

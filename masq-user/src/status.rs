@@ -3,7 +3,11 @@
 
 use std::{net::Ipv4Addr, time::Instant};
 
-use crate::{claims::Netns, control::proto::InterfaceInfo};
+use crate::{
+    claims::Netns,
+    control::proto::{InterfaceInfo, SlowPath},
+    netlink::Address,
+};
 
 /// State of the instance that more than one service looks at.
 #[derive(Debug)]
@@ -19,6 +23,10 @@ pub struct Status {
     /// The addresses of the WANs, by index. Set before the programs are told: a session of any
     /// other address is not wanted.
     pub addresses: Vec<Option<Ipv4Addr>>,
+    /// The machine's own addresses, on all interfaces.
+    pub local: Vec<Address>,
+    /// What the slow path has done.
+    pub slow_path: SlowPath,
 }
 
 impl Status {
@@ -30,6 +38,8 @@ impl Status {
             started: Instant::now(),
             interfaces: Vec::new(),
             addresses: Vec::new(),
+            local: Vec::new(),
+            slow_path: SlowPath::default(),
         }
     }
 }

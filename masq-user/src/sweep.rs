@@ -17,9 +17,9 @@ use masq_common::{
     time::Tick,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     task::yield_now,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -42,28 +42,47 @@ const ORPHAN_PASS: u64 = 16;
 /// Shortest and longest pause between two passes.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// Sweeps for ever. `urgent` is notified when something could not be created for lack of room.
+/// How the sweeper gets on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Walks through the whole table.
+    pub passes: u64,
+    /// Sessions that were removed on them.
+    pub removed: u64,
+}
+
+/// Sweeps for ever. `urgent` is notified when something could not be created for lack of room;
+/// `swept` is told after each pass.
 pub async fn run(
     config: Rc<Config>,
     plane: Rc<Plane>,
     status: Rc<RefCell<Status>>,
     urgent: Rc<Notify>,
+    swept: watch::Sender<Swept>,
 ) {
     let mut passes = 0;
+    let mut ended = Instant::now();
     loop {
         let pressure = pressure(&config, &plane).unwrap_or(0.0);
         let pace = Pace::of(pressure);
         if timeout(pace.pause, urgent.notified()).await.is_ok() {
             // However loud the calls are, the passes keep a distance.
-            sleep(PAUSE.0).await;
+            sleep_until(ended + PAUSE.0).await;
         }
         let pass = Pass { plane: &plane, status: &status, orphans: passes % ORPHAN_PASS == 0 };
-        match pass.run(pace.rest).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, pressure, "sessions swept"),
-            Err(error) => tracing::warn!("cannot sweep the session table: {error:#}"),
+        let removed = match pass.run(pace.rest).await {
+            Ok(removed) => removed,
+            Err(error) => {
+                tracing::warn!("cannot sweep the session table: {error:#}");
+                0
+            }
+        };
+        if removed > 0 {
+            tracing::debug!(removed, pressure, "sessions swept");
         }
         passes += 1;
+        ended = Instant::now();
+        swept.send_modify(|swept| *swept = Swept { passes, removed: swept.removed + removed });
     }
 }
 

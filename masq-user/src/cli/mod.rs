@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
 pub use values::{
-    FilteringPolicy, LogFormat, Mode, PhaseArg, PortOverlap, Protocol, TcAttach, TraceLevel,
+    ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, PhaseArg, PortOverlap, Protocol, TcAttach,
+    TraceLevel,
 };
 
 use crate::{control::filter::EndpointFilter, duration};
@@ -103,6 +104,11 @@ pub struct RunArgs {
     /// no port is free (RFC 7857 section 3). With `never`, new flows are dropped then.
     #[arg(long, value_enum, default_value_t = PortOverlap::WhenExhausted)]
     pub port_overlap: PortOverlap,
+
+    /// Code of the ICMP error "destination unreachable" that tells a host that there is no room for
+    /// its new flow, or that it is over a limit. At most 100 a second, and one to each host.
+    #[arg(long, value_name = "CODE", value_enum, default_value_t = ExhaustionIcmp::Prohibited)]
+    pub exhaustion_icmp: ExhaustionIcmp,
 
     /// How many sessions at most; a million take about 300 MB while they live.
     #[arg(long, value_name = "N", default_value_t = 262_144,
@@ -287,6 +293,7 @@ mod tests {
         };
         assert_eq!(args.mode, Mode::Auto);
         assert_eq!(args.max_sessions, 262_144);
+        assert_eq!(args.exhaustion_icmp, ExhaustionIcmp::Prohibited);
         assert_eq!(args.tcp_established_timeout, 7440);
         assert_eq!(args.filtering, FilteringPolicy::AddressAndPortDependent);
         assert!(args.source.is_empty() && args.ports.is_none());
@@ -307,6 +314,7 @@ mod tests {
             "--lan eth1 --wan ppp0 --udp-timeout 0",
             "--lan eth1 --wan ppp0 --instance ../x",
             "--lan eth1 --wan ppp0 --mode generic",
+            "--lan eth1 --wan ppp0 --exhaustion-icmp 3",
         ] {
             let error = parse(&format!("masq run {rest}")).expect_err(rest);
             assert_eq!(error.exit_code(), 2, "{rest}");

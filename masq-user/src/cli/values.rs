@@ -53,6 +53,19 @@ pub enum PortOverlap {
     Never,
 }
 
+/// Answers to a host whose first packet was refused.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExhaustionIcmp {
+    /// Communication administratively prohibited, as RFC 5508 REQ-8 asks for
+    #[value(name = "13")]
+    Prohibited,
+    /// Host unreachable, as RFC 6888 REQ-11b asks for
+    #[value(name = "1")]
+    HostUnreachable,
+    /// No answer
+    None,
+}
+
 /// Formats of the log.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LogFormat {

@@ -61,13 +61,22 @@ fn write(output: &mut Output, stats: &Stats, all: bool) -> Result<()> {
             output.heading(format_args!("\n{title}"))?;
         }
         for counter in shown {
-            output.line(format_args!(
-                "  {:<22} {:>14}  {}",
-                counter.reason, counter.count, counter.text
-            ))?;
+            output.line(row(&counter.reason, counter.count, &counter.text))?;
         }
     }
+    let rows = stats.slow_path.rows();
+    let mut shown = rows.iter().filter(|(_, count, _)| all || *count > 0).peekable();
+    if shown.peek().is_some() {
+        output.heading("\nSlow path")?;
+    }
+    for (name, count, text) in shown {
+        output.line(row(name, *count, text))?;
+    }
     Ok(())
+}
+
+fn row(name: &str, count: u64, text: &str) -> String {
+    format!("  {name:<22} {count:>14}  {text}")
 }
 
 /// An interface in one line.

@@ -219,8 +219,57 @@ pub struct Stats {
     pub instance: Instance,
     /// The tables.
     pub tables: Tables,
+    /// The slow path.
+    pub slow_path: SlowPath,
     /// All counters, in the order of their numbers.
     pub counters: Vec<Counter>,
+}
+
+/// What the slow path has done with the packets that the kernel programs gave it.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SlowPath {
+    /// Fragments that wait for the first one of their datagram now.
+    pub parked: u64,
+    /// How many bytes they are.
+    pub parked_bytes: u64,
+    /// Fragments that were sent on.
+    pub reinjected: u64,
+    /// Fragments whose first one has not come in time.
+    pub expired: u64,
+    /// Fragments that were too many to wait.
+    pub refused: u64,
+    /// Packets that cannot be sent on: damaged, hop limit over, without identification, of a lost
+    /// address, or the router's own.
+    pub unusable: u64,
+    /// First packets that wait until expired sessions are removed now.
+    pub held: u64,
+    /// First packets that were sent once more after that.
+    pub retried: u64,
+    /// ICMP errors that were sent about refused first packets.
+    pub icmp_sent: u64,
+    /// ICMP errors that were not: too many, not wanted, or not allowed.
+    pub icmp_suppressed: u64,
+    /// Packets that the kernel did not take.
+    pub failed: u64,
+}
+
+impl SlowPath {
+    /// All numbers with their names and what they mean.
+    pub const fn rows(&self) -> [(&'static str, u64, &'static str); 11] {
+        [
+            ("parked", self.parked, "Fragments that wait for the first one now."),
+            ("parked_bytes", self.parked_bytes, "How many bytes they are."),
+            ("reinjected", self.reinjected, "Fragments that were sent on."),
+            ("expired", self.expired, "Fragments whose first one has not come in time."),
+            ("refused", self.refused, "Fragments that were too many to wait."),
+            ("unusable", self.unusable, "Packets that cannot be sent on."),
+            ("held", self.held, "First packets that wait for room now."),
+            ("retried", self.retried, "First packets sent again when room was made."),
+            ("icmp_sent", self.icmp_sent, "ICMP errors about refused first packets."),
+            ("icmp_suppressed", self.icmp_suppressed, "Such errors not sent: rate or rules."),
+            ("failed", self.failed, "Packets that the kernel did not take."),
+        ]
+    }
 }
 
 /// Occupancy of the tables.

@@ -41,7 +41,7 @@ pub fn stats(config: &Config, plane: &Plane, status: &Status) -> Result<Stats> {
         })
     };
     let counters = Reason::ALL.iter().map(counter).collect::<Result<_>>()?;
-    Ok(Stats { instance: instance(status), tables, counters })
+    Ok(Stats { instance: instance(status), tables, slow_path: status.slow_path, counters })
 }
 
 fn ports(config: &Config, plane: &Plane) -> Result<Vec<Ports>> {

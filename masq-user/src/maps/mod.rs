@@ -3,6 +3,7 @@
 
 mod batch;
 mod counters;
+mod fragments;
 mod policy;
 mod sessions;
 
@@ -13,6 +14,7 @@ use aya::{
 };
 
 pub use counters::{Counters, PortsHeld};
+pub use fragments::Fragments;
 pub use policy::{Devices, Policy, PrefixTable, SettingsCell};
 pub use sessions::{SessionBatches, Sessions};
 

@@ -69,6 +69,15 @@ impl Devices {
 pub struct PrefixTable(LpmTrie<MapData, u32, u32>);
 
 impl PrefixTable {
+    /// What is true of an address, as the programs see it; 0 if nothing is.
+    pub fn flags(&self, address: Addr) -> Result<u32> {
+        match self.0.get(&Key::new(32, address.raw()), 0) {
+            Ok(flags) => Ok(flags),
+            Err(MapError::KeyNotFound) => Ok(0),
+            Err(error) => Err(error).context("cannot read the prefix table"),
+        }
+    }
+
     /// Says what is true of a prefix.
     pub fn set(&mut self, net: Ipv4Net, flags: u32) -> Result<()> {
         self.0.insert(&key(net), flags, 0).with_context(|| {
