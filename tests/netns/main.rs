@@ -7,6 +7,7 @@
 mod exhaustion;
 mod fast;
 mod filtering;
+mod fragments;
 mod gso;
 mod hairpin;
 mod icmp;
