@@ -24,6 +24,11 @@ pub fn parse_secs(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Like [`parse_secs`], where zero means that there is none.
+pub fn parse_secs_or_none(text: &str) -> Result<u32, String> {
+    if matches!(text, "0" | "0s") { Ok(0) } else { parse_secs(text) }
+}
+
 /// Adds up `2h4m` and the like: each unit at most once, from the largest to the smallest.
 fn sum_of_units(text: &str) -> Option<u64> {
     let mut rest = text;

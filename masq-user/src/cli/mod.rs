@@ -162,7 +162,7 @@ pub struct RunArgs {
 
     /// How long a UDP port that was given back rests before another endpoint gets it, if everybody
     /// may send to it (--filtering-udp endpoint-independent); 0s for no rest [RFC 6888 REQ-8: 2m]
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration::parse_secs)]
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration::parse_secs_or_none)]
     pub port_quarantine: u32,
 
     /// Accept timeouts below the minima of the RFCs; idle connections of the LAN may break.

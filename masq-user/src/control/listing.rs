@@ -170,7 +170,7 @@ mod tests {
     fn times_are_those_of_the_direction_that_was_heard_last() {
         let mut pair = pair(TCP, 443);
         pair.outbound.tcp_seen = tcp::SYN | tcp::ACK;
-        pair.inbound.tcp_seen = tcp::SYN;
+        pair.inbound.tcp_seen = tcp::SYN | tcp::ACK;
         pair.inbound.last_seen = Tick(1100);
         let session = shown(&pair, Tick(1200)).unwrap();
         assert_eq!(session.phase.as_deref(), Some("established"));

@@ -5,11 +5,11 @@ use std::{io, time::Instant};
 
 use masq_common::{
     be::Addr,
-    fragment::{Datagram, Translation},
+    fragment::{Datagram, MEMORY, Translation},
     reason::Reason,
     settings::prefix::{EXTERNAL, INSIDE, ROUTER},
     slow::{Cause, Head},
-    time::{Span, Tick},
+    time::Tick,
 };
 
 use super::{
@@ -39,9 +39,6 @@ pub trait World {
     /// Sends a packet by this interface; 0 leaves the choice to the kernel.
     fn send(&self, packet: &[u8], interface: u32) -> io::Result<()>;
 }
-
-/// How long what was done to a first fragment holds: identifications come round again.
-const MEMORY: Span = Span::from_secs(5);
 
 /// The slow path.
 #[derive(Debug)]
