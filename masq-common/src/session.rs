@@ -185,7 +185,10 @@ pub fn remaining(a: &SessionHalf, b: &SessionHalf, timeouts: &Timeouts, now: Tic
         outbound.last_seen
     };
     let mut allowed = timeouts.of(a.protocol, phase_of(a, b));
-    if a.flags & flags::FROM_OUTSIDE != 0 && outbound.packets == 0 && UNANSWERED < allowed {
+    // A reset is no answer (RFC 7857 section 7.1).
+    let answered =
+        outbound.packets != 0 && (a.protocol != TCP || outbound.tcp_seen & tcp::SYN != 0);
+    if a.flags & flags::FROM_OUTSIDE != 0 && !answered && UNANSWERED < allowed {
         // Nobody outside may fill the table with what nobody inside wants.
         allowed = UNANSWERED;
     }

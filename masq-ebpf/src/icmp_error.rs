@@ -11,7 +11,7 @@
 use masq_common::{
     be::{Addr, Id},
     checksum::Delta,
-    flow::{FlowKey, ICMP, Tuple, UDP, has_ids, pseudo_checksum},
+    flow::{FlowKey, ICMP, Tuple, UDP, UDP_LITE, has_ids, pseudo_checksum},
     icmp,
     reason::Reason,
 };
@@ -56,11 +56,12 @@ fn quote<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Quote> {
         ..Tuple::default()
     };
     let mut request = false;
+    // What stands behind the packet is not of it.
+    let needed = if has_ids(ip.proto) { 8 } else { 0 };
+    if transport + needed > LINK + full.bytes as usize {
+        return Err(Reason::Malformed);
+    }
     if has_ids(ip.proto) {
-        // What stands behind the packet is not of it.
-        if transport + 8 > LINK + full.bytes as usize {
-            return Err(Reason::Malformed);
-        }
         let words: [u16; 4] = skb.load(transport).ok_or(Reason::Malformed)?;
         if ip.proto == ICMP {
             request = match icmp::kind(words[0].to_ne_bytes()[0]) {
@@ -201,7 +202,7 @@ fn translate<const LINK: usize>(
     let quoted = quote.transport + offset + 2 <= end;
     if let Some(old) = quoted.then(|| skb.load::<u16>(quote.transport + offset)).flatten() {
         let new = match protocol {
-            UDP => delta.apply_udp(old),
+            UDP | UDP_LITE => delta.apply_udp(old),
             _ => delta.apply(old),
         };
         skb.store(quote.transport + offset, new)?;

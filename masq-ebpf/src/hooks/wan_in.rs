@@ -164,6 +164,12 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> S
     Ok(Outcome::Ends(Reason::Fragment))
 }
 
+/// Whether no host can have this address (RFC 1812 section 5.3.7).
+#[inline(always)]
+const fn is_nobody(address: Addr) -> bool {
+    matches!(address.octets()[0], 0 | 127 | 224..)
+}
+
 /// Creates the session of a packet from outside, if the filtering lets it in.
 #[inline(always)]
 fn admit<const LINK: usize>(
@@ -176,5 +182,10 @@ fn admit<const LINK: usize>(
     full.opens().map_err(|_| Reason::NoSession)?;
     let wanted = create::admission::Arrival { key: &full.key, wan: device.wan };
     let holder = wanted.holder(settings).ok_or(Reason::NoSession)?;
+    let source = full.key.tuple.source;
+    if is_nobody(source) || source == device.address {
+        // The kernel, which knows the same, is not asked any more once there is a session.
+        return Err(Reason::SpoofedSource);
+    }
     wanted.admit(skb.raw(), holder, settings, now)
 }

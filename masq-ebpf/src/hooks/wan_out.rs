@@ -203,6 +203,15 @@ fn own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step
             icmp_error::own(skb, full)?;
             return Err(Reason::IcmpErrorOwn);
         }
+        // The first one of its datagram may have got another identification.
+        Kind::LaterFragment if full.key.tuple.source == device.address => {
+            let translation = fragments::recall(full).ok_or(Reason::Own)?;
+            if translation.identification == full.identification {
+                return Err(Reason::Own);
+            }
+            fragments::rewrite(skb, &translation)?;
+            return Err(Reason::Fragment);
+        }
         Kind::Flow if full.key.tuple.source == device.address => {}
         _ => return Err(Reason::Own),
     }

@@ -4,7 +4,7 @@
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use masq_common::{
     be::{Addr, Id},
-    flow::{FlowKey, ICMP, TCP, Tuple, UDP, is_translatable},
+    flow::{DCCP, FlowKey, ICMP, TCP, Tuple, UDP, UDP_LITE, has_ids, is_translatable},
     icmp,
     reason::Reason,
     tcp,
@@ -152,7 +152,8 @@ fn read<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full) -> Step<()> {
 fn transport<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full, length: usize) -> Step<()> {
     let minimum = match full.key.protocol {
         TCP => 20,
-        UDP | ICMP => 8,
+        UDP | ICMP | UDP_LITE => 8,
+        DCCP => 12,
         _ => return Ok(()),
     };
     if length < minimum {
@@ -162,6 +163,9 @@ fn transport<const LINK: usize>(skb: &Skb<LINK>, full: &mut Full, length: usize)
     let mut headers = full.transport - LINK + 8;
     if full.key.protocol == ICMP {
         full.kind = read_icmp(full, words);
+        return Ok(());
+    }
+    if !has_ids(full.key.protocol) {
         return Ok(());
     }
     full.key.tuple.source_id = Id::from_raw(words[0]);

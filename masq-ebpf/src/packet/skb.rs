@@ -14,7 +14,7 @@ use aya_ebpf::{
 use masq_common::{
     be::Addr,
     checksum::Delta,
-    flow::{ICMP, UDP, has_ids, pseudo_checksum},
+    flow::{ICMP, UDP, UDP_LITE, has_ids, pseudo_checksum},
     reason::Reason,
     session::SessionHalf,
 };
@@ -37,10 +37,11 @@ const PACKET_HOST: u32 = 0;
 /// Bytes that the fast hooks read at most.
 const HEADERS: u32 = (ETHERNET + Ipv4Hdr::LEN + TcpHdr::LEN) as u32;
 
-/// How the helper treats the checksum field of a protocol: of UDP, 0 means that there is none.
+/// How the helper treats the checksum field of a protocol: of UDP, 0 means that there is none, and
+/// of UDP-Lite it must not be.
 #[inline(always)]
 const fn mangled(protocol: u8) -> u32 {
-    if protocol == UDP { BPF_F_MARK_MANGLED_0 } else { 0 }
+    if matches!(protocol, UDP | UDP_LITE) { BPF_F_MARK_MANGLED_0 } else { 0 }
 }
 
 /// A socket buffer at a TC hook of a device with `LINK` bytes before the IP header.
