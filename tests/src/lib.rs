@@ -25,7 +25,7 @@
 //! 2. [`sockets`]: sockets of a namespace.
 //! 3. [`tun`], [`lab`]: the network.
 //! 4. [`daemon`], [`mod@reference`], [`gateway`]: masq, or the kernel's masquerade, in its router.
-//! 5. [`traffic`]: downloads, UDP exchanges, ping, traceroute.
+//! 5. [`traffic`]: downloads, UDP exchanges, ping, traceroute, STUN.
 //! 6. [`checksum`], [`packet`]: the oracle: sums whole packets, builds packets by hand.
 //! 7. [`capture`]: what crosses the WAN during a test, and what must hold of all of it.
 //! 8. [`program`]: the kernel programs without traffic.
