@@ -6,7 +6,10 @@
 //! (partial checksums, super-packets of segmentation offload) is checked as far as the gateway is
 //! concerned: the sum of the pseudo-header.
 
+mod injector;
 mod socket;
+
+pub use injector::Injector;
 
 use std::{
     fmt::{self, Write as _},
@@ -169,8 +172,21 @@ impl Capture {
         limit: Duration,
         wanted: impl Fn(&Captured) -> bool,
     ) -> Option<Captured> {
+        self.wait_since(0, limit, wanted)
+    }
+
+    /// The same without looking at the first `number` packets.
+    pub fn wait_since(
+        &self,
+        number: usize,
+        limit: Duration,
+        wanted: impl Fn(&Captured) -> bool,
+    ) -> Option<Captured> {
         let seen = self.shared.seen.lock().expect("the capture");
-        let find = |seen: &Seen| seen.packets.iter().find(|packet| wanted(packet)).cloned();
+        let find = |seen: &Seen| {
+            let new = seen.packets.get(number..).unwrap_or_default();
+            new.iter().find(|packet| wanted(packet)).cloned()
+        };
         let missing = |seen: &mut Seen| find(seen).is_none();
         let waited = self.shared.changed.wait_timeout_while(seen, limit, missing);
         find(&waited.expect("the capture").0)
@@ -178,11 +194,17 @@ impl Capture {
 
     /// Every packet that has crossed the interface until now.
     pub fn packets(&self) -> Vec<Captured> {
+        self.packets_since(0)
+    }
+
+    /// The same without the first `number` packets.
+    pub fn packets_since(&self, number: usize) -> Vec<Captured> {
         let request = self.shared.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let _ = self.shared.wake.write(1);
         let seen = self.shared.seen.lock().expect("the capture");
         let behind = |seen: &mut Seen| seen.caught_up < request;
-        self.shared.changed.wait_while(seen, behind).expect("the capture").packets.clone()
+        let seen = self.shared.changed.wait_while(seen, behind).expect("the capture");
+        seen.packets.get(number..).unwrap_or_default().to_vec()
     }
 
     /// Stops. Every packet that has crossed the interface until now is in the result.

@@ -13,22 +13,32 @@ const KEPT: usize = 192;
 /// Buffer of the socket: more than any test sends, so that a slow reader loses nothing.
 const BUFFER: libc::c_int = 1 << 28;
 
-/// Opens a packet socket on an interface of the current namespace.
+/// Opens a packet socket on an interface of the current namespace that receives everything.
 pub fn open(interface: &str) -> nix::Result<OwnedFd> {
+    let socket = bound(interface, libc::ETH_P_ALL as u16)?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER)?;
+    Ok(socket)
+}
+
+/// Opens a packet socket on an interface of the current namespace that only sends.
+pub fn open_to_send(interface: &str) -> nix::Result<OwnedFd> {
+    bound(interface, 0)
+}
+
+/// A packet socket for one interface and an Ethernet `protocol`: 0 receives nothing.
+fn bound(interface: &str, protocol: u16) -> nix::Result<OwnedFd> {
     let index = nix::net::if_::if_nametoindex(interface)?;
-    let protocol = (libc::ETH_P_ALL as u16).to_be();
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // Protocol 0: nothing is received before `bind` says from which interface.
     // SAFETY: no memory is passed.
     let raw = Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
     // SAFETY: the kernel has just given us this descriptor.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
-    set_option(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
-    set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER)?;
     // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = protocol;
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = index as i32;
     let length = size_of_val(&address) as libc::socklen_t;
     // SAFETY: address and length describe `address`, which outlives the call.
