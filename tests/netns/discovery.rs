@@ -14,11 +14,10 @@ use crate::scene::{Scene, Setup};
 
 /// Where clients ask.
 const PRIMARY: SocketAddrV4 = SocketAddrV4::new(SERVER_1, PORTS[0]);
-/// The options for each kind of filtering; the default is the last.
-const FILTERING: [(Behaviour, &[&str]); 4] = [
+/// The options for each kind of filtering. The last is the default.
+const FILTERING: [(Behaviour, &[&str]); 3] = [
     (Behaviour::EndpointIndependent, &["--filtering", "endpoint-independent"]),
     (Behaviour::AddressDependent, &["--filtering", "address-dependent"]),
-    (Behaviour::AddressAndPortDependent, &["--filtering", "address-and-port-dependent"]),
     (Behaviour::AddressAndPortDependent, &[]),
 ];
 /// Enough to make two fragments of every request and every answer.
@@ -164,7 +163,11 @@ mod rfc5780_t7 {
     use super::*;
     use crate::in_both_modes;
 
-    in_both_modes!(mapping_is_the_same_with_fragments, filtering_is_the_same_with_fragments);
+    in_both_modes!(
+        mapping_is_the_same_with_fragments,
+        filtering_is_the_same_with_fragments,
+        hairpinning_is_the_same_with_fragments,
+    );
 
     fn mapping_is_the_same_with_fragments(setup: Setup) {
         with_server(setup.masq_only(), |scene| {
@@ -189,6 +192,18 @@ mod rfc5780_t7 {
         with_each_filtering(&setup, |scene, configured| {
             let client = Client::new(&scene.lab.a, 0, PRIMARY).padded(PADDING);
             assert_eq!(client.filtering().expect("answers"), configured);
+        });
+    }
+
+    fn hairpinning_is_the_same_with_fragments(setup: Setup) {
+        with_server(setup.arguments(FILTERING[0].1), |scene| {
+            let [first, second] = [&scene.lab.a, &scene.lab.b]
+                .map(|host| Client::new(host, 0, PRIMARY).padded(PADDING));
+            let external = second.ask_server().expect("an answer").mapped;
+            for _ in 0..3 {
+                let seen = second.hairpin(&first).expect("an answer of the server");
+                assert_eq!(seen, Some(external));
+            }
         });
     }
 }
