@@ -106,6 +106,27 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// The packets that have left with an inside address as their source, or in what they quote. If the
+/// kernel's masquerade does the same, that is no difference, but no excuse either.
+pub fn leaks(masq: &[Outcome]) -> String {
+    let inside = |word: &&str| {
+        let address = word.split(':').next().unwrap_or_default();
+        matches!(address, "a" | "b" | "narrow" | "lan") || address.starts_with("192.168.")
+    };
+    let mut report = String::new();
+    for Outcome { at, packets } in masq {
+        for packet in packets.iter().filter(|packet| packet.starts_with("wan: ")) {
+            let words: Vec<_> = packet.split(' ').collect();
+            let quote = words.iter().position(|word| *word == "quotes").map(|at| at + 3);
+            let quoted = quote.into_iter().flat_map(|from| [words[from], words[from + 2]]);
+            if [words[1]].into_iter().chain(quoted).any(|word| inside(&word)) {
+                let _ = writeln!(report, "an inside address on the WAN: {at}\n  {packet}");
+            }
+        }
+    }
+    report
+}
+
 /// The steps after which something else was seen. Lines in common are left out; if only the order
 /// differs, all are there.
 pub fn compare(kernel: &[Outcome], masq: &[Outcome]) -> Vec<Difference> {
@@ -179,6 +200,17 @@ mod tests {
     #[test]
     fn what_no_longer_occurs_is_told() {
         assert!(report(&["same"], &["same"]).starts_with("on the list, but no longer so: \"n\""));
+    }
+
+    #[test]
+    fn an_inside_address_on_the_wan_is_told() {
+        let good =
+            ["wan: wan:<a:1> > r1:53 udp", "a: r1:53 > a:1 udp", "wan: r1:5 > 192.168.7.7:5 u"];
+        assert_eq!(leaks(&[outcome("g/c/s", &good)]), "");
+        let quote = "wan: wan > r1 icmp 3/1 quotes 28 bytes: r1:53 > a:1 udp";
+        for bad in ["wan: a:1 > r1:53 udp", "wan: 192.168.7.7 > r1 protocol 4", quote] {
+            assert!(leaks(&[outcome("g/c/s", &[bad])]).contains(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -100,8 +100,9 @@ fn judge(group: &str, [(_, kernel), modes @ ..]: &Everywhere) {
     let list = List::read();
     let mut reports = String::new();
     for (who, masq) in modes {
-        let differences = compare::compare(&of_group(kernel), &of_group(masq));
-        let report = list.judge(group, &differences);
+        let masq = of_group(masq);
+        let differences = compare::compare(&of_group(kernel), &masq);
+        let report = list.judge(group, &differences) + &compare::leaks(&masq);
         if !report.is_empty() {
             reports += &format!("{who:?} and the kernel:\n{report}");
         }
