@@ -48,7 +48,8 @@ impl Who {
     pub fn start(self, lab: &Lab) -> Gateway<'_> {
         match self {
             Self::Kernel => Gateway::reference(lab, &[]),
-            Self::Masq(mode) => Gateway::masq(lab, mode, &[]),
+            // Its own errors to LAN hosts are limited in time, so they are not the same every time.
+            Self::Masq(mode) => Gateway::masq(lab, mode, &["--exhaustion-icmp", "none"]),
         }
     }
 }

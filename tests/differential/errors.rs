@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use masq_tests::{
+    checksum,
     lab::ROUTER_WAN,
     packet::{Endpoint, Packet, tcp},
 };
@@ -111,6 +112,15 @@ fn kinds(generator: &mut Generator, protocol: u8) -> Case {
         .wan("and answers", move |k| flow.inbound(flow.external(k)))
 }
 
+/// Makes the checksum of an IP header fit.
+fn seal_header(packet: &mut [u8]) {
+    let length = usize::from(packet[0] & 0xf) * 4;
+    let header = &mut packet[..length];
+    header[10..12].fill(0);
+    let sum = checksum::internet(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// Quotes and errors of other shapes: lengths, options, wrong checksums.
 fn shapes(generator: &mut Generator, protocol: u8) -> Case {
     let flow = Flow::new(generator, protocol);
@@ -132,10 +142,20 @@ fn shapes(generator: &mut Generator, protocol: u8) -> Case {
         ("options", |quote| {
             quote[0] = 0x46;
             quote.splice(20..20, [1, 1, 1, 0]);
+            seal_header(quote);
         }),
-        ("version 6", |quote| quote[0] = 0x65),
-        ("short header length", |quote| quote[0] = 0x44),
-        ("later fragment", |quote| quote[7] = 3),
+        ("version 6", |quote| {
+            quote[0] = 0x65;
+            seal_header(quote);
+        }),
+        ("short header length", |quote| {
+            quote[0] = 0x44;
+            seal_header(quote);
+        }),
+        ("later fragment", |quote| {
+            quote[7] = 3;
+            seal_header(quote);
+        }),
     ];
     for (name, change) in quotes {
         let error = move |from, to, quoted: Packet| {

@@ -15,6 +15,10 @@ use masq_tests::{
 
 use crate::case::{A, B, FAR, HOP, Known, NARROW, NEIGHBOUR, R1, R2};
 
+/// IP protocol numbers of what has a checksum that covers the addresses, besides TCP and UDP.
+const DCCP: u8 = 33;
+const UDP_LITE: u8 = 136;
+
 /// What a step has sent, as far as it decides what can be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
@@ -53,6 +57,7 @@ pub fn describe(packet: &Captured, sent: Sent, known: &Known) -> String {
         }
         None => words.push("sums ok".to_owned()),
     }
+    words.extend(covered_sum(bytes));
     match quote(bytes) {
         Some(quote) => {
             let length = packet.length - header_length(bytes) - 8;
@@ -64,6 +69,30 @@ pub fn describe(packet: &Captured, sent: Sent, known: &Known) -> String {
         None => words.push(format!("data {:08x}", fingerprint(data(bytes)))),
     }
     words.join(" ")
+}
+
+/// Whether the checksum of DCCP or UDP-Lite fits, which covers the addresses (RFC 4340 section 9.1,
+/// RFC 3828 section 3.1).
+fn covered_sum(packet: &[u8]) -> Option<String> {
+    let body = body(packet);
+    let all = body.len();
+    let covers = match (packet[9], is_fragment(packet)) {
+        (DCCP, false) if all >= 12 => all,
+        (UDP_LITE, false) if all >= 8 => match usize::from(word(body, 4)) {
+            0 => all,
+            length => length.clamp(8, all),
+        },
+        _ => return None,
+    };
+    let pseudo = [u16::from(packet[9]), all as u16];
+    let total = covered(&body[..covers])
+        .fold(sum_with_addresses(packet, &pseudo), |total, word| sum(&[total, word]));
+    Some(if total == 0 { "covered sum ok" } else { "covered sum wrong" }.to_owned())
+}
+
+/// The words of some bytes, the last one filled up.
+fn covered(bytes: &[u8]) -> impl Iterator<Item = u16> {
+    bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]))
 }
 
 /// Addresses, ports and header fields of a packet, or of a quoted one; `invariant` adds what stands
@@ -218,7 +247,8 @@ fn data(packet: &[u8]) -> &[u8] {
     let body = body(packet);
     let header = match (packet[9], word(packet, 6) & 0x1fff) {
         (6, 0) if body.len() > 12 => usize::from(body[12] >> 4) * 4,
-        (1 | 17, 0) => 8,
+        // Of these a checksum in the header is named by itself.
+        (1 | 17 | DCCP | UDP_LITE, 0) => 8,
         _ => 0,
     };
     body.get(header..).unwrap_or_default()

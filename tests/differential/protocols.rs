@@ -1,33 +1,47 @@
 //! IP protocols without ports that a gateway knows.
 
-use masq_tests::{lab::ROUTER_WAN, packet::Packet};
+use masq_tests::{checksum, lab::ROUTER_WAN, packet::Packet};
 
 use crate::{
-    case::{A, B, Case, HOP, R1, R2},
+    case::{A, B, Case, Change, HOP, R1, R2, changed},
     generate::Generator,
 };
 
 /// Names, numbers, and the beginning of a packet.
-const PROTOCOLS: [(&str, u8, &[u8]); 11] = [
+const PROTOCOLS: [(&str, u8, &[u8]); 9] = [
     ("igmp", 2, &[0x16, 0, 0x09, 0xff, 0xe0, 0, 0, 0x05]),
     ("ipip", 4, &[0x45, 0, 0, 20, 0, 1, 0, 0, 64, 59, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]),
-    ("dccp", 33, &[0x13, 0x88, 0x13, 0x89, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
     ("6in4", 41, &[0x60, 0, 0, 0, 0, 0, 59, 64]),
     ("gre", 47, &[0x20, 0, 0x08, 0, 0, 0, 0, 7]),
     ("pptp gre", 47, &[0x30, 1, 0x88, 0x0b, 0, 4, 0, 7, 0, 0, 0, 1]),
     ("esp", 50, &[0, 0, 0x12, 0x34, 0, 0, 0, 1]),
     ("ah", 51, &[59, 4, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 1]),
     ("ospf", 89, &[2, 1, 0, 24]),
-    ("udp-lite without checksum", 136, &[0x13, 0x88, 0x13, 0x89, 0, 8, 0, 0]),
     ("unassigned", 253, b"any"),
+];
+
+/// The same of protocols whose checksum covers the addresses: for both it stands at byte 6.
+const WITH_CHECKSUM: [(&str, u8, &[u8]); 2] = [
+    ("dccp", 33, &[0x13, 0x88, 0x13, 0x89, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+    ("udp-lite", 136, &[0x13, 0x88, 0x13, 0x89, 0, 0, 0, 0]),
 ];
 
 /// The cases of this group.
 pub fn cases(generator: &mut Generator) -> Vec<Case> {
     let mut cases: Vec<_> =
-        PROTOCOLS.iter().map(|protocol| exchange(generator, *protocol)).collect();
+        PROTOCOLS.iter().map(|protocol| exchange(generator, *protocol, |_| ())).collect();
+    let more =
+        WITH_CHECKSUM.iter().map(|protocol| exchange(generator, *protocol, |packet| seal(packet)));
+    cases.extend(more);
     cases.push(sctp(generator));
     cases
+}
+
+/// Makes the checksum fit.
+fn seal(packet: &mut [u8]) {
+    let (header, body) = packet.split_at_mut(20);
+    let sum = checksum::with_pseudo_header(header, body);
+    body[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// The four-way handshake of an association, of two hosts with the same ports.
@@ -74,14 +88,18 @@ fn the_checksum_of_nine_digits() {
 }
 
 /// Two hosts send to the same remote host, which answers; then to another.
-fn exchange(generator: &mut Generator, (name, number, head): (&str, u8, &[u8])) -> Case {
+fn exchange(
+    generator: &mut Generator,
+    (name, number, head): (&str, u8, &[u8]),
+    seal: Change,
+) -> Case {
     let body = [head, &[0x5a; 24]].concat();
-    let packet = move |from, to| Packet::new(from, to, number, &body);
     let look = generator.look();
+    let packet = move |from, to| changed(look.on(Packet::new(from, to, number, &body)), seal);
     Case::new(name)
-        .a("first", look.on(packet(A, R1)))
+        .a("first", packet(A, R1))
         .stranger("answer", packet(R1, ROUTER_WAN))
-        .a("first again", look.on(packet(A, R1)))
+        .a("first again", packet(A, R1))
         .stranger("answer again", packet(R1, ROUTER_WAN))
         .b("second", packet(B, R1))
         .stranger("answer to one of them", packet(R1, ROUTER_WAN))
