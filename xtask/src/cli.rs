@@ -27,6 +27,7 @@ To build:
 To change it:
   lint       Check the format and run clippy, on the host's crates and on the kernel programs
   test       Run everything that must hold: lint, unit tests and, as root, the suites
+  rfc        Write docs/rfc-compliance.md from the rows and the tests that exist (--check: compare)
   verifier   Compare what the kernel's verifier says of each program with the baseline (as root)
   bench      Measure packets and throughput beside plain forwarding and nftables (as root)
 
@@ -74,11 +75,17 @@ enum Task {
     Lint,
     /// Run everything that must hold: lint, unit tests and, as root, the suites
     Test {
-        /// Stages to run, in their usual order: lint, unit, or a suite; all without any
+        /// Stages to run, in their usual order: lint, unit, compliance, or a suite; all without any
         suites: Vec<String>,
         /// For the test programs, after `--`: a filter, --nocapture
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Write docs/rfc-compliance.md from the table of rows and the tests that exist
+    Rfc {
+        /// Only compare; that it is out of date is an error
+        #[arg(long)]
+        check: bool,
     },
     /// Compare what the kernel's verifier says of each program with baselines/verifier.txt
     Verifier {
@@ -120,6 +127,7 @@ impl Task {
             Self::Build => tasks::build::build(),
             Self::Lint => tasks::lint::lint(),
             Self::Test { suites, arguments } => tasks::test::test(&suites, &arguments),
+            Self::Rfc { check } => tasks::rfc::rfc(check),
             Self::Verifier { update } => tasks::verifier::verifier(update),
             Self::Bench { arguments } => tasks::bench::bench(arguments),
         }

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod demo;
 pub mod lint;
+pub mod rfc;
 pub mod run;
 pub mod test;
 pub mod verifier;

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: everything that must hold, in stages; what CI runs.
 
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{env, ffi::OsString, path::PathBuf, process::Command};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     build::{self, MASQ},
@@ -21,6 +21,9 @@ const SUITES: &str = "masq-tests";
 /// Names of the stages that are not suites.
 const LINT: &str = "lint";
 const UNIT: &str = "unit";
+/// Whether docs/rfc-compliance.md is up to date.
+const COMPLIANCE: &str = "compliance";
+const STAGES: [&str; 3] = [LINT, UNIT, COMPLIANCE];
 
 /// Runs the named stages, or all of them; `arguments` go to the test programs.
 pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
@@ -30,8 +33,9 @@ pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
     if needs_root && !setup::is_root() {
         bail!(
             "the suites {} load programs into the kernel and build networks: run as root, or only \
-             `cargo xtask test {LINT} {UNIT}`",
-            suites.join(", ")
+             `cargo xtask test {}`",
+            suites.join(", "),
+            STAGES.join(" ")
         );
     }
     setup::setup(if needs_root { Scope::Everything } else { Scope::Lint }, Intent::Install)?;
@@ -45,6 +49,7 @@ pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
         match stage.as_str() {
             LINT => lint_stage(&mut summary)?,
             UNIT => unit_stage(&mut summary, arguments),
+            COMPLIANCE => compliance_stage(&mut summary)?,
             suite => suite_stage(&mut summary, suite, arguments)?,
         }
     }
@@ -53,7 +58,7 @@ pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
 
 /// The stages that `names` ask for, in the usual order.
 fn choose(names: &[String], suites: &[String]) -> Result<Vec<String>> {
-    let all: Vec<_> = [LINT, UNIT].map(str::to_owned).into_iter().chain(suites.to_vec()).collect();
+    let all: Vec<_> = STAGES.map(str::to_owned).into_iter().chain(suites.to_vec()).collect();
     for name in names {
         ensure!(all.contains(name), "there is no suite `{name}`; there are: {}", all.join(", "));
     }
@@ -85,6 +90,13 @@ fn unit_stage(summary: &mut Summary, arguments: &[OsString]) {
     let mut library = process::cargo(&["test", "--package", SUITES, "--lib", "--bins", "--"]);
     library.args(arguments);
     summary.run("unit tests of the laboratory", "test-laboratory", library);
+}
+
+fn compliance_stage(summary: &mut Summary) -> Result<()> {
+    let mut check = Command::new(env::current_exe().context("cannot find this program")?);
+    check.current_dir(workspace::root()).args(["rfc", "--check"]);
+    summary.run("docs/rfc-compliance.md", "test-compliance", check);
+    Ok(())
 }
 
 fn suite_stage(summary: &mut Summary, suite: &str, arguments: &[OsString]) -> Result<()> {
@@ -186,7 +198,10 @@ mod tests {
         let suites = ["netns".to_owned(), "prog".to_owned()];
         let names = ["prog".to_owned(), "lint".to_owned()];
         assert_eq!(choose(&names, &suites).expect("known"), ["lint", "prog"]);
-        assert_eq!(choose(&[], &suites).expect("all"), ["lint", "unit", "netns", "prog"]);
+        assert_eq!(
+            choose(&[], &suites).expect("all"),
+            ["lint", "unit", "compliance", "netns", "prog"]
+        );
         assert!(choose(&["nets".to_owned()], &suites).is_err());
     }
 }
