@@ -1,0 +1,6 @@
+//! RFC 5382: TCP.
+
+mod ends;
+mod network;
+mod opening;
+mod timers;

@@ -1,0 +1,7 @@
+//! RFC 5508: ICMP.
+
+mod errors;
+mod exhaustion;
+mod network;
+mod other;
+mod queries;
