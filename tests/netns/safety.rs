@@ -16,7 +16,8 @@ in_both_modes!(
     packets_for_lan_addresses_do_not_enter,
     packets_from_outside_with_a_lan_source_do_not_enter,
     unsolicited_packets_reach_no_host,
-    protocols_without_ports_do_not_leak,
+    protocols_without_ports_leave_with_the_external_address,
+    protocols_that_cannot_be_translated_do_not_leak,
     stray_segments_do_not_leak,
     broken_packets_do_not_leak,
 );
@@ -105,11 +106,26 @@ fn unsolicited_packets_reach_no_host(setup: Setup) {
     });
 }
 
-fn protocols_without_ports_do_not_leak(setup: Setup) {
+fn protocols_without_ports_leave_with_the_external_address(setup: Setup) {
+    setup.run(|scene| {
+        let lab = scene.lab;
+        for protocol in [4, 41, 47, 50, 89, 132, 254] {
+            let packet = Packet::new(HOST_A, SERVER_1, protocol, &[0x5a; 32]);
+            lab.a.send_packet(&packet.bytes());
+            let left = scene.capture.wait_for("packet of a protocol without ports", |packet| {
+                packet.received && packet.protocol() == protocol
+            });
+            assert_eq!((left.source(), left.destination()), (ROUTER_WAN, SERVER_1));
+            assert_eq!(left.payload(), [0x5a; 32]);
+        }
+    });
+}
+
+fn protocols_that_cannot_be_translated_do_not_leak(setup: Setup) {
     // netfilter translates the address of any protocol.
     setup.masq_only().run(|scene| {
         let lab = scene.lab;
-        for protocol in [2, 4, 41, 47, 50, 89, 132, 136, 254] {
+        for protocol in [2, 51] {
             let packet = Packet::new(HOST_A, SERVER_1, protocol, &[0x5a; 32]);
             lab.a.send_packet(&packet.bytes());
         }
