@@ -170,7 +170,11 @@ impl Namespace {
         self.run(|| fs::write(path, value).is_ok())
     }
 
-    fn enter(&self) {
+    /// Moves the calling thread into the namespace for the rest of its life.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn enter(&self) {
         enter(&self.file);
     }
 }

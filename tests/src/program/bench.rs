@@ -34,7 +34,8 @@ use crate::{
 
 /// A router inside of the LAN, which forwards for networks behind it.
 pub const INNER_ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
-const MAC_INNER_ROUTER: &str = "02:00:00:00:0a:02";
+/// Its MAC address.
+pub const MAC_INNER_ROUTER: &str = "02:00:00:00:0a:02";
 
 /// Words of `struct __sk_buff` that are set here, by their position.
 mod skb {
@@ -94,26 +95,18 @@ impl Bench {
             context[skb::GSO_SIZE] = size;
             context[skb::GSO_SEGS] = segments;
         }
-        let mut frame_out = vec![0; frame.len() + 256];
         let before = self.counters();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut frame_out),
-            ctx_in: Some(bytemuck::cast_slice(&context)),
-            ..TestRunOptions::new()
-        };
         let program: &Program = self.tables.program(hook.program());
         // Routes and sockets are looked up in the namespace of whoever runs the program.
-        let result = self.namespace.run(|| match program {
-            Program::Xdp(program) => program.test_run(options),
-            Program::SchedClassifier(program) => program.test_run(options),
-            _ => unreachable!("masq has programs of two kinds"),
-        });
-        let result =
-            result.unwrap_or_else(|e| panic!("run {hook:?} on {} bytes: {e:?}", frame.len()));
-        frame_out.truncate(result.data_size_out as usize);
-        let verdict = Verdict::of(hook, result.return_value);
-        Output { verdict, frame: frame_out, counted: self.counted_since(&before) }
+        let (verdict, frame) = self.namespace.run(|| test_run(program, hook, frame, &context));
+        Output { verdict, frame, counted: self.counted_since(&before) }
+    }
+
+    /// Runs a frame through a hook on a thread that has [entered](Namespace::enter) the namespace,
+    /// and counts nothing: what fuzzing can afford. Returns verdict and frame.
+    pub fn run_here(&mut self, hook: Hook, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let context = self.context(hook, frame);
+        test_run(self.tables.program(hook.program()), hook, frame, &context)
     }
 
     /// Runs lists of packets through a hook, each list on a thread of its own and all at the same
@@ -222,6 +215,25 @@ impl Verdict {
             None => Self::Strange(number),
         }
     }
+}
+
+/// Runs a frame through the program of a hook.
+fn test_run(program: &Program, hook: Hook, frame: &[u8], context: &[u32]) -> (Verdict, Vec<u8>) {
+    let mut frame_out = vec![0; frame.len() + 256];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut frame_out),
+        ctx_in: Some(bytemuck::cast_slice(context)),
+        ..TestRunOptions::new()
+    };
+    let result = match program {
+        Program::Xdp(program) => program.test_run(options),
+        Program::SchedClassifier(program) => program.test_run(options),
+        _ => unreachable!("masq has programs of two kinds"),
+    };
+    let result = result.unwrap_or_else(|e| panic!("run {hook:?} on {} bytes: {e:?}", frame.len()));
+    frame_out.truncate(result.data_size_out as usize);
+    (Verdict::of(hook, result.return_value), frame_out)
 }
 
 fn build_network(namespace: &Namespace, peer: &Namespace) -> [u32; 2] {

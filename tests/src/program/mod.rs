@@ -6,6 +6,7 @@
 //! [`Tables`].
 
 mod bench;
+mod counting;
 mod raw;
 mod tables;
 
@@ -17,7 +18,7 @@ use masq_common::{
 };
 
 pub use self::{
-    bench::{Bench, INNER_ROUTER},
+    bench::{Bench, INNER_ROUTER, MAC_INNER_ROUTER},
     raw::{RawLine, Side},
     tables::{TABLE_SIZE, Tables, now, pair},
 };

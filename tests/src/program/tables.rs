@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, net::Ipv4Addr};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, RingBuf, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, RingBuf, lpm_trie::Key},
     programs::{Program, ProgramError},
 };
 use masq_common::{
@@ -24,7 +24,7 @@ use masq_common::{
 use crate::{
     lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
     packet::{Endpoint, Packet},
-    program::mac,
+    program::{counting, mac},
 };
 
 /// Entries of the session and mapping tables: two for each session.
@@ -243,15 +243,31 @@ impl Tables {
         }
     }
 
+    /// Forgets everything about fragmented datagrams: the maps hold nothing, and the daemon was
+    /// given nothing.
+    pub fn forget_fragments(&mut self) {
+        // What stands in the other maps is theirs alone; only the size matters here.
+        self.clear::<Translation>(maps::FRAGMENTS);
+        self.clear::<u32>("EARLY");
+        self.clear::<u64>("IDENTITIES");
+        self.slow_records();
+    }
+
+    fn clear<V: aya::Pod>(&mut self, name: &str) {
+        let mut map: HashMap<_, Datagram, V> = typed(self.map_mut(name));
+        let keys: Vec<_> = map.keys().filter_map(Result::ok).collect();
+        for key in keys {
+            // It may have gone by itself: these maps keep no more than the newest.
+            let _ = map.remove(&key);
+        }
+    }
+
     /// What the programs have counted so far, in the order of [`Reason::ALL`].
     pub fn counters(&self) -> Vec<u64> {
         let map = self.ebpf.map(maps::COUNTERS).expect("the counters");
-        let map: PerCpuArray<_, u64> = map.try_into().expect("a per-CPU array");
-        let read = |reason: &Reason| {
-            let values = map.get(&u32::from(*reason as u8), 0).expect("read a counter");
-            values.iter().sum()
-        };
-        Reason::ALL.iter().map(read).collect()
+        let Map::PerCpuArray(map) = map else { panic!("the counters are a per-CPU array") };
+        let counters = counting::read(map);
+        Reason::ALL.iter().map(|reason| counters[*reason as usize]).collect()
     }
 
     /// What was counted since [`Tables::counters`] returned `before`: names and numbers.
