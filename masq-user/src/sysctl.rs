@@ -24,7 +24,7 @@ use crate::claims::RUN_DIR;
 const IPV4: &str = "/proc/sys/net/ipv4";
 
 /// Values that the kernel changes along with the switch, by path.
-type Along = BTreeMap<PathBuf, String>;
+pub type Along = BTreeMap<PathBuf, String>;
 
 /// Forwarding that was turned on by masq; turned off when the last of these is dropped.
 #[derive(Debug)]
@@ -92,6 +92,11 @@ impl Drop for Forwarding {
     }
 }
 
+/// The values in a note.
+pub fn read_note(text: &str) -> serde_json::Result<Along> {
+    serde_json::from_str(text)
+}
+
 /// Takes part in what another instance has noted, if there is a note.
 fn join(path: &Path) -> Result<Option<(File, Along)>> {
     loop {
@@ -105,7 +110,7 @@ fn join(path: &Path) -> Result<Option<(File, Along)>> {
         if fs::metadata(path).is_ok_and(|there| there.ino() == ours) {
             let mut text = String::new();
             file.read_to_string(&mut text)?;
-            let along = serde_json::from_str(&text)
+            let along = read_note(&text)
                 .with_context(|| format!("{} is damaged; remove it", path.display()))?;
             return Ok(Some((file, along)));
         }
