@@ -1,0 +1,4 @@
+//! Checksum differences.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| masq_fuzz::shared::checksum(bytes));
