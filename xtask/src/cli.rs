@@ -29,6 +29,7 @@ To change it:
   test       Run everything that must hold: lint, unit tests and, as root, the suites
   rfc        Write docs/rfc-compliance.md from the rows and the tests that exist (--check: compare)
   verifier   Compare what the kernel's verifier says of each program with the baseline (as root)
+  fuzz       Look for packets and messages that do harm, for long (--seconds N)
   bench      Measure packets and throughput beside plain forwarding and nftables (as root)
 
   help       This text; `cargo xtask help TASK` for one of them
@@ -93,6 +94,14 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Look for packets and messages that do harm, for long
+    Fuzz {
+        /// How long each fuzzer runs
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// `kernel` for the kernel programs, or the name of a parser; all without any
+        fuzzers: Vec<String>,
+    },
     /// Measure packets and throughput beside plain forwarding and nftables; --help lists its options
     #[command(disable_help_flag = true)]
     Bench {
@@ -129,6 +138,7 @@ impl Task {
             Self::Test { suites, arguments } => tasks::test::test(&suites, &arguments),
             Self::Rfc { check } => tasks::rfc::rfc(check),
             Self::Verifier { update } => tasks::verifier::verifier(update),
+            Self::Fuzz { seconds, fuzzers } => tasks::fuzz::fuzz(seconds, &fuzzers),
             Self::Bench { arguments } => tasks::bench::bench(arguments),
         }
     }

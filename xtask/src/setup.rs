@@ -4,6 +4,7 @@
 //! tasks call it with the part that they need.
 
 mod apt;
+pub mod fuzzer;
 mod kernel_tools;
 mod programs;
 
