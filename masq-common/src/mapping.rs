@@ -112,6 +112,9 @@ impl SlotState {
         self.0 as u32 == 0
     }
 
+    /// A port that is never given away: in the state of one that is just being made, for ever.
+    pub const RESERVED: Self = Self::new(0, Self::RETIRING);
+
     /// Whether a mapping holds the port.
     #[inline(always)]
     pub const fn is_held(self) -> bool {

@@ -67,6 +67,13 @@ impl Port {
         self.slot().is_some_and(|slot| SlotState(state_of(slot)).is_free())
     }
 
+    /// Whether nobody may have the port at this moment, not even by sharing it: it is reserved, or
+    /// its mapping is just being made or removed.
+    #[inline(always)]
+    pub fn is_closed(self) -> bool {
+        self.slot().is_none_or(|slot| SlotState(state_of(slot)).is_retiring())
+    }
+
     /// Whether the port, which is free, was given back only a while ago.
     #[inline(always)]
     fn rests(self, quarantine: Span, now: Tick) -> bool {

@@ -37,6 +37,8 @@ pub struct Config {
     pub settings: Settings,
     /// The answer to a host whose first packet was refused.
     pub exhaustion_icmp: ExhaustionIcmp,
+    /// Ports that no LAN host gets, besides those that the kernel keeps.
+    pub reserved_ports: Vec<Pool>,
     /// Size of the session table, in sessions.
     pub max_sessions: u32,
     /// Whether to start without interfaces that are missing.
@@ -65,6 +67,7 @@ impl Config {
             tc_attach: args.tc_attach,
             settings,
             exhaustion_icmp: args.exhaustion_icmp,
+            reserved_ports: args.reserve_ports,
             max_sessions: args.max_sessions,
             wait_interfaces: args.wait_interfaces,
             instance: args.instance,

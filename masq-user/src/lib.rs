@@ -6,7 +6,8 @@
 //! 1. [`cli`] and [`config`]: what the user asks for, and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
-//! 4. [`plane`] and [`maps`]: the loaded kernel object, with types.
+//! 4. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
+//!    LAN hosts.
 //! 5. [`netlink`]: the interfaces as they are, and being told of changes.
 //! 6. [`plan`] and [`prefixes`]: what should be; pure.
 //! 7. [`reconcile`] and [`attach`]: making it so.
@@ -35,6 +36,7 @@ pub mod plane;
 pub mod prefixes;
 pub mod preflight;
 pub mod reconcile;
+pub mod reserved;
 pub mod slow;
 pub mod status;
 pub mod sweep;

@@ -14,12 +14,14 @@ use masq_common::{
     abi::{maps, programs},
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
+    ports::Pool,
 };
 
 use crate::{
     cli::TraceLevel,
     config::Config,
-    maps::{Counters, Fragments, Policy, PortsHeld, Sessions, take},
+    maps::{Counters, Fragments, Policy, Ports, PortsHeld, Sessions, take},
+    reserved,
 };
 
 /// The kernel programs, as built by this crate's build script.
@@ -78,6 +80,7 @@ impl Plane {
         let streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
         policy.settings.set(&config.settings)?;
+        reserve_ports(config, Ports::of(&mut ebpf)?)?;
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
@@ -147,6 +150,17 @@ fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Resul
         }
     }
     result.with_context(|| format!("the kernel refused program {name}"))
+}
+
+/// Keeps the reserved ports of all WANs from LAN hosts.
+fn reserve_ports(config: &Config, mut ports: Ports<'_>) -> Result<()> {
+    let pools = config.reserved_ports.iter().copied().chain(reserved::of_the_kernel()?);
+    for Pool { low, high } in pools {
+        for wan in 0..config.wans.len() as u8 {
+            (low..=high).try_for_each(|port| ports.reserve(wan, port))?;
+        }
+    }
+    Ok(())
 }
 
 /// The data that the `retire` program reads: a head and the keys.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use masq_tests::{
-    lab::{HOST_A, HOST_B, ROUTER_WAN, SERVER_1, SERVER_2},
+    daemon::Masq,
+    lab::{HOST_A, HOST_B, Lab, Layout, ROUTER_WAN, SERVER_1, SERVER_2},
     sockets::v4,
     traffic::echo,
 };
@@ -24,9 +25,37 @@ in_both_modes!(
     a_host_uses_a_port_of_the_routers_own_udp,
     the_routers_own_tcp_uses_a_port_of_a_host,
     a_host_uses_a_port_that_the_router_listens_on,
+    reserved_ports_stay_the_routers,
 );
 
 const PORT: u16 = 40_000;
+
+fn reserved_ports_stay_the_routers(setup: Setup) {
+    let setup = setup.arguments(&["--reserve-ports", "40000,41000-41001"]);
+    setup.run(|scene| {
+        let _servers = Servers::start(scene);
+        for port in [PORT, 41_000, 41_001] {
+            let seen = ask(&scene.lab.a.udp_bind(port), SERVER_1);
+            assert!(![40_000, 41_000, 41_001].contains(&seen.port()), "{seen}");
+            assert_eq!(*seen.ip(), ROUTER_WAN);
+        }
+        let socket = scene.lab.a.udp_bind(41_002);
+        assert_eq!(ask(&socket, SERVER_1), SocketAddrV4::new(ROUTER_WAN, 41_002));
+    });
+}
+
+#[test]
+fn ports_that_the_kernel_keeps_stay_the_routers() {
+    let lab = Lab::new(Layout::default());
+    lab.router.set_sysctl("net.ipv4.ip_local_reserved_ports", "40000,50000-50010");
+    let masq = Masq::start(&lab, ["--mode", "tc"]);
+    let _server = echo::Server::start(&lab.server1, 53);
+    for port in [PORT, 50_005] {
+        let seen = ask(&lab.a.udp_bind(port), SERVER_1);
+        assert_ne!(seen.port(), port);
+    }
+    masq.stop();
+}
 
 fn a_free_port_is_preserved(setup: Setup) {
     setup.run(|scene| {

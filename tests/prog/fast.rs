@@ -9,7 +9,7 @@ use masq_common::{
     tcp::{ACK, FIN, RST, SYN},
 };
 use masq_tests::{
-    lab::{HOST_A, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
+    lab::{HOST_A, HOST_B, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::{Endpoint, Packet, frame, reseal, tcp::PSH},
     program::{Bench, Hook, Verdict, mac, pair},
 };
@@ -341,4 +341,16 @@ fn nothing_goes_to_a_wan_that_does_not_translate_yet() {
     bench.set_wan_ready(false);
     let own = Packet::udp((ROUTER_WAN, 5000), REMOTE, b"own").bytes();
     ends(&mut bench, Hook::WanOutOwn, &[("own", own, Own)]);
+}
+
+#[test]
+fn a_hairpin_session_is_not_entered_from_the_wan() {
+    let mut bench = Bench::new(&OBJECT);
+    // A and B talk through the external address; whoever forges that on the WAN is not let in.
+    let b = (HOST_B, 5000);
+    bench.install(UDP, INSIDE, OUTSIDE.1, (ROUTER_WAN, 50_000));
+    bench.install(UDP, b, 50_000, OUTSIDE);
+    let forged = Packet::udp((ROUTER_WAN, 50_000), OUTSIDE, b"forged").bytes();
+    ends(&mut bench, Hook::WanXdp, &[("forged", forged.clone(), WrongSide)]);
+    ends(&mut bench, Hook::WanIn, &[("forged", forged, SpoofedSource)]);
 }

@@ -1,5 +1,5 @@
-//! Limits for each inside host (RFC 6888 REQ-4, REQ-5), and the rest of ports that were given back
-//! (RFC 6888 REQ-8).
+//! Limits for each inside host (RFC 6888 REQ-4, REQ-5), the rest of ports that were given back
+//! (RFC 6888 REQ-8), and ports that nobody gets.
 
 use masq_common::{
     event::CloseCause,
@@ -134,4 +134,28 @@ fn a_port_rests_while_there_are_others() {
     end(&mut bench, (HOST_A, 2000));
     bench.set_settings(&at(121, 2001));
     assert_eq!(port(&send(&mut bench, (HOST_B, 2000), REMOTE)), 2000);
+}
+
+#[test]
+fn a_reserved_port_is_not_given_away_and_not_shared() {
+    let mut bench = Bench::new(&OBJECT);
+    let settings = Settings {
+        ports: Pool { low: 2000, high: 2003 },
+        privileged: Pool::EMPTY,
+        ..Settings::DEFAULT
+    };
+    bench.set_settings(&settings);
+    bench.reserve(UDP, 2001);
+    bench.reserve(UDP, 2002);
+    let port = |output: &Output| u16::from_be_bytes([output.packet()[20], output.packet()[21]]);
+    let mut given: Vec<_> =
+        (2001..2003).map(|from| port(&send(&mut bench, (HOST_A, from), REMOTE))).collect();
+    given.sort();
+    assert_eq!(given, [2000, 2003]);
+    // Now none is free: towards other remote endpoints they are shared, but not the reserved ones.
+    for from in 3000..3040 {
+        let output = send(&mut bench, (HOST_B, from), (SERVER_2, from));
+        assert_eq!(output.reason(), OutboundSlow);
+        assert!([2000, 2003].contains(&port(&output)), "{}", port(&output));
+    }
 }

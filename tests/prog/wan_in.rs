@@ -92,6 +92,11 @@ fn lan_addresses_are_dropped() {
         ("ICMP of 4 bytes to A", short(SERVER_1, HOST_A, 1), UnsolicitedToLan),
         ("from A", Packet::udp(INSIDE, OUTSIDE, b"").bytes(), SpoofedSource),
         ("from B", Packet::udp((HOST_B, 53), OUTSIDE, b"").bytes(), SpoofedSource),
+        (
+            "from the external address",
+            Packet::udp((ROUTER_WAN, 53), OUTSIDE, b"").bytes(),
+            SpoofedSource,
+        ),
         ("from nobody", Packet::tcp((nobody, 53), OUTSIDE, SYN, b"").bytes(), SpoofedSource),
         (
             "from the router's LAN address",

@@ -186,18 +186,10 @@ impl Lab {
         lab
     }
 
-    /// Waits until the kernel has noticed that the router's lines are up: it does so a moment
-    /// after they are, on a busy machine much later, and routes, queues and bridges follow.
+    /// Waits until the router's lines are up.
     fn settle(&self) {
         let interfaces = self.lan_interfaces().iter().chain([&WAN_IF]);
-        for interface in interfaces {
-            eventually(&format!("carrier of {interface}"), || {
-                let link = self.router.output("ip", &["-brief", "link", "show", interface]);
-                // A TUN device does not say more than "unknown".
-                let state = link.split_whitespace().nth(1).map(str::to_owned);
-                matches!(state.as_deref(), Some("UP" | "UNKNOWN")).then_some(())
-            });
-        }
+        interfaces.for_each(|interface| wait_for_carrier(&self.router, interface));
     }
 
     /// The LAN interfaces of the router, as `masq run --lan` wants them.
@@ -380,6 +372,17 @@ impl Lab {
 /// Joins a new interface `name_a` in `a` with a new interface `name_b` in `b`, both down.
 pub fn veth(a: &Namespace, name_a: &str, b: &Namespace, name_b: &str) {
     a.ip(&format!("link add {name_a} type veth peer name {name_b} netns {}", b.name()));
+}
+
+/// Waits until the kernel has noticed that a line is up: it does so a moment after both ends are, on
+/// a busy machine much later. Until then nothing is sent, and routes and bridges do not know it.
+pub fn wait_for_carrier(namespace: &Namespace, interface: &str) {
+    eventually(&format!("carrier of {interface}"), || {
+        let link = namespace.output("ip", &["-brief", "link", "show", interface]);
+        // A TUN device does not say more than "unknown".
+        let state = link.split_whitespace().nth(1);
+        matches!(state, Some("UP" | "UNKNOWN")).then_some(())
+    });
 }
 
 /// Sets device features as `ethtool -K` names them, for example `tx off gro on`.

@@ -55,7 +55,12 @@ fn session() -> impl Strategy<Value = SessionPair> {
 /// What the timer of a session should be set to.
 fn allowed(outbound: &SessionHalf, inbound: &SessionHalf, timeouts: &Timeouts) -> Span {
     let Span(ticks) = timeouts.of(outbound.protocol, phase_of(outbound, inbound));
-    let unanswered = outbound.flags & flags::FROM_OUTSIDE != 0 && outbound.packets == 0;
+    // Of TCP, only a SYN is an answer: a reset refuses.
+    let answered = match outbound.protocol {
+        TCP => outbound.packets > 0 && outbound.tcp_seen & SYN != 0,
+        _ => outbound.packets > 0,
+    };
+    let unanswered = outbound.flags & flags::FROM_OUTSIDE != 0 && !answered;
     Span(if unanswered { ticks.min(UNANSWERED.0) } else { ticks })
 }
 

@@ -169,10 +169,10 @@ pub fn share(request: &Request<'_>) -> Step<Held> {
         return Err(Reason::PortsExhausted);
     }
     let id = Id::new(pool(request).at(request.shared));
-    if own_sockets::own_port(request, id) {
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id };
+    if port.is_closed() || own_sockets::own_port(request, id) {
         return Err(Reason::PortsExhausted);
     }
-    let port = Port { wan: request.wan, protocol: request.key.protocol, id };
     Ok(Held { port, flags: flags::OVERLAP })
 }
 

@@ -31,6 +31,11 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
     if half.is_outbound() != (role == role::LAN) {
         return Err(Reason::WrongSide);
     }
+    // So is whoever claims to be the external address: that is how a hairpin packet arrives, which
+    // never comes from the WAN.
+    if !half.is_outbound() && half.from.source == half.from.destination {
+        return Err(Reason::WrongSide);
+    }
     if half.flags & flags::OWN != 0 {
         return Err(Reason::Own);
     }

@@ -63,7 +63,8 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
     if device.address.is_none() || destination != device.address {
         return elsewhere(skb, &device, source, destination);
     }
-    if config::prefix(source) & prefix::INSIDE != 0 && !skb.was_encrypted() {
+    let inside = config::prefix(source) & prefix::INSIDE != 0 && !skb.was_encrypted();
+    if inside || source == destination {
         return Err(Reason::SpoofedSource);
     }
     // To the router itself: what is damaged, its own stack drops.
@@ -182,8 +183,7 @@ fn admit<const LINK: usize>(
     full.opens().map_err(|_| Reason::NoSession)?;
     let wanted = create::admission::Arrival { key: &full.key, wan: device.wan };
     let holder = wanted.holder(settings).ok_or(Reason::NoSession)?;
-    let source = full.key.tuple.source;
-    if is_nobody(source) || source == device.address {
+    if is_nobody(full.key.tuple.source) {
         // The kernel, which knows the same, is not asked any more once there is a session.
         return Err(Reason::SpoofedSource);
     }

@@ -100,6 +100,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "LO-HI", value_parser = values::ports)]
     pub ports: Option<Pool>,
 
+    /// TCP and UDP ports that no LAN host gets, such as 5350-5351,8080: for programs of the router
+    /// that are not running yet, besides net.ipv4.ip_local_reserved_ports. Ports that a running
+    /// program uses are never given away
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = values::ports)]
+    pub reserve_ports: Vec<Pool>,
+
     /// Whether several hosts may share an external port towards different remote endpoints, once
     /// no port is free (RFC 7857 section 3). With `never`, new flows are dropped then.
     #[arg(long, value_enum, default_value_t = PortOverlap::WhenExhausted)]

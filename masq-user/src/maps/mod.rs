@@ -5,6 +5,7 @@ mod batch;
 mod counters;
 mod fragments;
 mod policy;
+mod ports;
 mod sessions;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -16,6 +17,7 @@ use aya::{
 pub use counters::{Counters, PortsHeld};
 pub use fragments::Fragments;
 pub use policy::{Devices, Policy, PrefixTable, SettingsCell};
+pub use ports::Ports;
 pub use sessions::{SessionBatches, Sessions};
 
 /// Takes one map out of the loaded object.

@@ -12,7 +12,7 @@ use masq_tests::{
 };
 
 use super::{
-    Allowed, Arrival, MTU, Oracle, is_host, is_inside,
+    Allowed, Arrival, MTU, Oracle, is_external, is_host, is_inside,
     parse::{Kind, kind},
     rewrite::Rewrite,
     sessions::Half,
@@ -40,6 +40,8 @@ impl Oracle<'_> {
         let fits = arrival.is_for_us()
             && !flow.syn
             && half.outbound == arrival.hook.is_from_lan()
+            // A hairpin packet never comes by the WAN, whoever it claims to be from.
+            && (half.outbound || !is_external(flow.key.source.0))
             && !half.own
             && ip.ttl > 1
             && header_is_good(&arrival.packet()[..ip.header])

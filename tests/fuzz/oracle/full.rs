@@ -106,6 +106,9 @@ impl Oracle<'_> {
         if !is_external(destination) {
             return Allowed::untouched();
         }
+        if is_external(source) {
+            return Allowed::dropped();
+        }
         let Some(ip) = Ip::read(packet) else { return Allowed::untouched() };
         let odd = arrival.is_odd(&ip);
         let untouched = Allowed::untouched;

@@ -337,7 +337,7 @@ fn wait(socket: &OwnedFd, wake: &EventFd) {
 mod tests {
     use super::*;
     use crate::{
-        lab::{HOST_A, ROUTER_WAN, SERVER_1, veth},
+        lab::{HOST_A, ROUTER_WAN, SERVER_1, veth, wait_for_carrier},
         packet::{self, Packet},
     };
 
@@ -347,6 +347,8 @@ mod tests {
         veth(&from, "wan0", &to, "isp0");
         from.ip("link set wan0 up");
         to.ip("link set isp0 up");
+        wait_for_carrier(&from, "wan0");
+        wait_for_carrier(&to, "isp0");
         let capture = Capture::start(&to, "isp0");
         from.run(|| {
             let socket = socket::open("wan0").expect("open a packet socket");

@@ -218,6 +218,14 @@ impl Tables {
         records
     }
 
+    /// Keeps an external port from LAN hosts, as the daemon does.
+    pub fn reserve(&mut self, protocol: u8, external: u16) {
+        let mut map: Array<_, PortSlot> = typed(self.map_mut(maps::PORTS));
+        let index = slot_index(0, protocol, Id::new(external)).expect("a translated protocol");
+        let slot = PortSlot { state: SlotState::RESERVED.0, owner: 0 };
+        map.set(index, slot, 0).expect("write the port table");
+    }
+
     /// How many sessions hold an external port.
     pub fn holders(&self, protocol: u8, external: u16) -> u32 {
         let map = self.ebpf.map(maps::PORTS).expect("the port table");
