@@ -9,6 +9,7 @@ use crate::{
     event::{Event, RetireRequest},
     flow::{FlowKey, Tuple},
     fragment::{Datagram, Translation},
+    hop::{Generations, Hop, NEIGHBOURHOODS},
     mapping::{Mapping, MappingKey, PortSlot},
     session::SessionHalf,
     settings::{Device, PrefixKey, Settings, Timeouts},
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Version of everything in this module.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of the maps: each is owned by one module of the kernel side.
 pub mod maps {
@@ -43,6 +44,10 @@ pub mod maps {
     pub const EVENTS: &str = "EVENTS";
     /// Ring buffer of [`slow::Record`](crate::slow::Record).
     pub const SLOW: &str = "SLOW";
+    /// Array of [`Hop`](crate::hop::Hop): the next hops that sessions have tickets to.
+    pub const HOPS: &str = "HOPS";
+    /// Array of one [`Generations`](crate::hop::Generations).
+    pub const GENERATIONS: &str = "GENERATIONS";
     /// LRU hash of the fragmented datagrams that are under way:
     /// [`Datagram`](crate::fragment::Datagram) to [`Translation`](crate::fragment::Translation).
     pub const FRAGMENTS: &str = "FRAGMENTS";
@@ -68,6 +73,13 @@ pub mod programs {
     /// XDP, never attached: run by the daemon with a [`RetireRequest`](crate::event::RetireRequest)
     /// to remove sessions.
     pub const RETIRE: &str = "retire";
+    /// XDP, never attached: run by the daemon, in the network namespace of the router, to let all
+    /// sessions ask for their next hop anew. With one byte of data that is not 0, the table of hops
+    /// begins anew as well.
+    pub const FORGET: &str = "forget";
+    /// On the raw tracepoints `neigh_update_done`, `neigh_timer_handler` and
+    /// `neigh_cleanup_and_release`: a neighbour may have changed.
+    pub const NEIGHBOUR_CHANGED: &str = "neighbour_changed";
 }
 
 const _: () = {
@@ -76,18 +88,22 @@ const _: () = {
     // Key and value of a session half fill one 128-byte slab object of the kernel:
     // 48 bytes of element head, 16 of key, 56 of value, 8 of allocator link.
     assert!(size_of::<SessionHalf>() == 56 && align_of::<SessionHalf>() == 8);
-    assert!(offset_of!(SessionHalf, from) == 0 && offset_of!(SessionHalf, to) == 12);
+    assert!(offset_of!(SessionHalf, from) == 0 && offset_of!(SessionHalf, address) == 12);
     assert!(
-        offset_of!(SessionHalf, last_seen) == 28
-            && offset_of!(SessionHalf, sequence) == 26
+        offset_of!(SessionHalf, sequence) == 18
+            && offset_of!(SessionHalf, last_seen) == 20
+            && offset_of!(SessionHalf, ticket) == 24
             && offset_of!(SessionHalf, packets) == 32
     );
     assert!(offset_of!(SessionHalf, created) == 48 && offset_of!(SessionHalf, wan) == 55);
     assert!(size_of::<MappingKey>() == 8 && size_of::<Mapping>() == 8);
     assert!(size_of::<PortSlot>() == 16 && align_of::<PortSlot>() == 8);
-    assert!(size_of::<Timeouts>() == 28 && size_of::<Settings>() == 72);
+    assert!(size_of::<Timeouts>() == 28 && size_of::<Settings>() == 80);
     assert!(size_of::<Device>() == 16 && offset_of!(Device, caps) == 12);
     assert!(size_of::<PrefixKey>() == 8);
+    // One cache line.
+    assert!(size_of::<Hop>() == 64 && offset_of!(Hop, way) == 8);
+    assert!(size_of::<Generations>() == 32 + 8 * NEIGHBOURHOODS);
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
@@ -115,6 +131,8 @@ mod pod {
         super::FlowKey,
         super::Datagram,
         super::Translation,
+        super::Generations,
+        super::Hop,
         super::SessionHalf,
         super::MappingKey,
         super::Mapping,

@@ -7,14 +7,20 @@
 //! bytes of every word are read, as long as it is the same for all (RFC 1071 section 2 B). All
 //! words here, checksum fields included, are taken as they were loaded from the packet.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::be::{Addr, Id};
 
-/// A folded one's-complement difference: the sum of what is new minus what was old.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
-pub struct Delta(u16);
+/// A one's-complement difference: the sum of what is new minus what was old, of at most 32,768 words.
+/// Its carries are folded back only where it is used, which saves half of the work.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Delta(u32);
+
+impl PartialEq for Delta {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw() == other.raw()
+    }
+}
+
+impl Eq for Delta {}
 
 /// Folds the carries of a sum of at most 65,537 words back into 16 bits.
 #[inline(always)]
@@ -30,14 +36,14 @@ impl Delta {
     /// One 16-bit word changed from `old` to `new`.
     #[inline(always)]
     pub const fn word(old: u16, new: u16) -> Self {
-        Self(fold(!old as u32 + new as u32))
+        Self(!old as u32 + new as u32)
     }
 
     /// An address changed.
     #[inline(always)]
     pub const fn addr(old: Addr, new: Addr) -> Self {
         let (old, new) = (!old.raw(), new.raw());
-        Self(fold((old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16)))
+        Self((old & 0xffff) + (old >> 16) + (new & 0xffff) + (new >> 16))
     }
 
     /// A port or ICMP identifier changed.
@@ -49,19 +55,26 @@ impl Delta {
     /// Both changes.
     #[inline(always)]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u32 + other.0 as u32))
+        Self(self.0 + other.0)
     }
 
-    /// The difference as the kernel's `bpf_l4_csum_replace` takes it (`from` = 0, size 0).
+    /// The difference in 16 bits: as the kernel's `bpf_l4_csum_replace` takes it (`from` = 0, size
+    /// 0), and as it is kept in tables.
     #[inline(always)]
     pub const fn raw(self) -> u16 {
-        self.0
+        fold(self.0)
+    }
+
+    /// From what [`raw`](Self::raw) has returned.
+    #[inline(always)]
+    pub const fn from_raw(raw: u16) -> Self {
+        Self(raw as u32)
     }
 
     /// The checksum field after the change. For IP, TCP and ICMP, where zero is an ordinary value.
     #[inline(always)]
     pub const fn apply(self, field: u16) -> u16 {
-        !fold(!field as u32 + self.0 as u32)
+        !fold(!field as u32 + self.0)
     }
 
     /// The checksum field of UDP after the change: 0 means "none" and stays (RFC 3022 section

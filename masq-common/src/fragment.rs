@@ -40,8 +40,8 @@ pub struct Translation {
     pub source: Addr,
     /// Destination address to leave with.
     pub destination: Addr,
-    /// Difference of addresses and identification, for the IP checksum.
-    pub delta: Delta,
+    /// Difference of addresses and identification, for the IP checksum ([`Delta::raw`]).
+    pub delta: u16,
     /// Identification to leave with, as stored into the packet.
     pub identification: u16,
     /// When the first fragment passed.
@@ -53,7 +53,7 @@ impl Translation {
     #[inline(always)]
     pub const fn own(datagram: Datagram, seen: Tick) -> Self {
         let Datagram { source, destination, identification, .. } = datagram;
-        Self { datagram, source, destination, delta: Delta::ZERO, identification, seen }
+        Self { datagram, source, destination, delta: Delta::ZERO.raw(), identification, seen }
     }
 
     /// Whether the fragments are the router's own.

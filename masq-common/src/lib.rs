@@ -10,16 +10,17 @@
 //! 3. [`time`]: the coarse clock of the data plane.
 //! 4. [`flow`]: the 5-tuple that a packet is looked up by.
 //! 5. [`tcp`]: the phase of a connection, derived from what both directions have sent.
-//! 6. [`session`]: one direction of a session, with its finished rewrite.
-//! 7. [`mapping`]: endpoint-independent mappings and who owns an external port.
-//! 8. [`ports`]: which external port to try next.
-//! 9. [`fragment`]: what is done to the fragments of a datagram.
-//! 10. [`icmp`]: which ICMP messages are queries, which are errors.
-//! 11. [`reason`]: every way a packet can end.
-//! 12. [`settings`]: what the daemon tells the programs: policy, timers, devices, prefixes.
-//! 13. [`event`]: what the programs tell the daemon.
-//! 14. [`slow`]: packets that the programs give to the daemon.
-//! 15. [`abi`]: names of maps and programs, and the layout version.
+//! 6. [`hop`]: next hops that sessions remember.
+//! 7. [`session`]: one direction of a session, with its finished rewrite.
+//! 8. [`mapping`]: endpoint-independent mappings and who owns an external port.
+//! 9. [`ports`]: which external port to try next.
+//! 10. [`fragment`]: what is done to the fragments of a datagram.
+//! 11. [`icmp`]: which ICMP messages are queries, which are errors.
+//! 12. [`reason`]: every way a packet can end.
+//! 13. [`settings`]: what the daemon tells the programs: policy, timers, devices, prefixes.
+//! 14. [`event`]: what the programs tell the daemon.
+//! 15. [`slow`]: packets that the programs give to the daemon.
+//! 16. [`abi`]: names of maps and programs, and the layout version.
 #![no_std]
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 
@@ -32,6 +33,7 @@ pub mod checksum;
 pub mod event;
 pub mod flow;
 pub mod fragment;
+pub mod hop;
 pub mod icmp;
 pub mod mapping;
 pub mod ports;

@@ -143,6 +143,8 @@ reasons! {
     NoRole = 45, Untouched, "no_role";
     /// Has the tuple of a session, but comes from the other side of it: a forged source.
     WrongSide = 46, Untouched, "wrong_side";
+    /// Established flow that takes the kernel's way, as all do with `--mode kernel`.
+    FastPathOff = 47, Untouched, "fast_path_off";
 
     /// Header damaged or shorter than it says.
     Malformed = 64, Dropped, "malformed";

@@ -17,6 +17,7 @@ use crate::{
     be::{Addr, Id},
     checksum::Delta,
     flow::{FlowKey, TCP, Tuple},
+    hop::Ticket,
     settings::Timeouts,
     tcp,
     time::{Span, Tick},
@@ -47,15 +48,18 @@ pub mod flags {
 pub struct SessionHalf {
     /// The tuple of the packets of this half as received: its own key.
     pub from: Tuple,
-    /// The tuple that they leave with.
-    pub to: Tuple,
-    /// Difference of the addresses: for the IP header and for the pseudo-header of TCP and UDP.
-    pub addr_delta: Delta,
+    /// The address that they leave with in the place of one of those in `from`: of the source in
+    /// the outbound half, of the destination in the inbound one ([`to`](Self::to)).
+    pub address: Addr,
+    /// The port or identifier that goes with it.
+    pub id: Id,
     /// Upper half of the highest sequence number that this direction has sent, if TCP
     /// ([`tcp::believed`]); host byte order.
     pub sequence: u16,
     /// When the last packet of this direction passed.
     pub last_seen: Tick,
+    /// The next hop of this direction.
+    pub ticket: Ticket,
     /// Packets of this direction.
     pub packets: u64,
     /// Bytes of this direction, from the IP header on.
@@ -73,17 +77,23 @@ pub struct SessionHalf {
 }
 
 impl SessionHalf {
-    /// The half that turns `key` into `to`.
+    /// The half of `key` that puts the endpoint `address`:`id` in the place of the source, if the
+    /// flags say [`OUTBOUND`](flags::OUTBOUND), or of the destination.
     #[inline(always)]
-    pub const fn new(key: FlowKey, to: Tuple, flags: u8, wan: u8, now: Tick) -> Self {
-        let from = key.tuple;
+    pub const fn new(
+        key: FlowKey,
+        (address, id): (Addr, Id),
+        flags: u8,
+        wan: u8,
+        now: Tick,
+    ) -> Self {
         Self {
-            from,
-            to,
-            addr_delta: Delta::addr(from.source, to.source)
-                .and(Delta::addr(from.destination, to.destination)),
+            from: key.tuple,
+            address,
+            id,
             sequence: 0,
             last_seen: now,
+            ticket: Ticket::NONE,
             packets: 0,
             bytes: 0,
             created: now,
@@ -91,6 +101,16 @@ impl SessionHalf {
             flags,
             protocol: key.protocol,
             wan,
+        }
+    }
+
+    /// The tuple that the packets of this half leave with.
+    #[inline(always)]
+    pub const fn to(&self) -> Tuple {
+        if self.is_outbound() {
+            Tuple { source: self.address, source_id: self.id, ..self.from }
+        } else {
+            Tuple { destination: self.address, destination_id: self.id, ..self.from }
         }
     }
 
@@ -103,7 +123,7 @@ impl SessionHalf {
     /// The key of the other half: of the packets that answer the rewritten ones.
     #[inline(always)]
     pub const fn partner(&self) -> FlowKey {
-        self.to.reversed().key(self.protocol)
+        self.to().reversed().key(self.protocol)
     }
 
     /// Whether this value is the one stored for `key` (see the module text).
@@ -118,24 +138,25 @@ impl SessionHalf {
         self.flags & flags::OUTBOUND != 0
     }
 
-    /// The identifier of an ICMP query or reply after the rewrite: whichever side it stands on.
+    /// Difference of the addresses: for the IP header and for the pseudo-header of TCP and UDP.
+    /// Cheaper to compute than the room that it would take; so is [`id_delta`](Self::id_delta).
     #[inline(always)]
-    pub const fn identifier(&self) -> Id {
-        Id::from_raw(self.to.source_id.raw() | self.to.destination_id.raw())
+    pub const fn addr_delta(&self) -> Delta {
+        let old = if self.is_outbound() { self.from.source } else { self.from.destination };
+        Delta::addr(old, self.address)
     }
 
-    /// Difference of the ports or identifiers, for the transport checksum. Cheaper to compute than
-    /// the room that it would take.
+    /// Difference of the ports or identifiers, for the transport checksum.
     #[inline(always)]
     pub const fn id_delta(&self) -> Delta {
-        Delta::id(self.from.source_id, self.to.source_id)
-            .and(Delta::id(self.from.destination_id, self.to.destination_id))
+        let old = if self.is_outbound() { self.from.source_id } else { self.from.destination_id };
+        Delta::id(old, self.id)
     }
 
     /// Difference of the transport checksum of TCP and UDP, pseudo-header included.
     #[inline(always)]
     pub const fn transport_delta(&self) -> Delta {
-        self.addr_delta.and(self.id_delta())
+        self.addr_delta().and(self.id_delta())
     }
 }
 
@@ -163,8 +184,20 @@ impl SessionPair {
         let to = Tuple { source: external, source_id: external_id, ..key.tuple };
         let answer = to.reversed().key(key.protocol);
         Self {
-            outbound: SessionHalf::new(key, to, flags | flags::OUTBOUND, wan, now),
-            inbound: SessionHalf::new(answer, key.tuple.reversed(), flags, wan, now),
+            outbound: SessionHalf::new(
+                key,
+                (external, external_id),
+                flags | flags::OUTBOUND,
+                wan,
+                now,
+            ),
+            inbound: SessionHalf::new(
+                answer,
+                (key.tuple.source, key.tuple.source_id),
+                flags,
+                wan,
+                now,
+            ),
         }
     }
 }
@@ -238,7 +271,7 @@ mod tests {
         let half = pair().outbound;
         let swap = u16::from_be;
         assert_eq!(swap(half.transport_delta().apply_udp(0x643c_u16.to_be())), 0x97df);
-        assert_eq!(swap(half.addr_delta.apply(0x3ee1_u16.to_be())), 0xc48d);
+        assert_eq!(swap(half.addr_delta().apply(0x3ee1_u16.to_be())), 0xc48d);
     }
 
     #[test]

@@ -109,6 +109,10 @@ pub mod switches {
     pub const NO_OVERLAP: u32 = 1 << 1;
     /// Nothing from a LAN goes to a device without [`caps::READY`](super::caps::READY).
     pub const GUARD: u32 = 1 << 2;
+    /// The kernel says when next hops change, so sessions may remember them ([`crate::hop`]).
+    pub const NEXT_HOPS: u32 = 1 << 3;
+    /// No fast path: every packet goes the kernel's way.
+    pub const NO_FAST_PATH: u32 = 1 << 4;
 }
 
 /// The single value of the settings map.
@@ -138,6 +142,9 @@ pub struct Settings {
     pub quarantine: Span,
     /// Limits for each inside host.
     pub host: HostLimits,
+    /// How WAN egress knows what the fast path has translated: a random number that stands in the
+    /// control block of such a packet. 0 in tests that want every packet looked at.
+    pub pass: [u32; 2],
 }
 
 /// What one inside host may have (RFC 6888 REQ-4 and REQ-5), 0 for no limit.
@@ -174,6 +181,7 @@ impl Settings {
         switches: 0,
         quarantine: Span(0),
         host: HostLimits { mappings: 0, sessions: 0, rate: 0 },
+        pass: [0; 2],
     };
 }
 

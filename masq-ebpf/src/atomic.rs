@@ -34,6 +34,16 @@ pub unsafe fn add(word: *mut u64, value: u64) {
 /// As for [`add`].
 #[inline(always)]
 pub unsafe fn decrement(word: *mut u64) -> u64 {
+    // SAFETY: as the caller promises.
+    unsafe { fetch_add(word, u64::MAX) }
+}
+
+/// Adds to a word; what it was before. A full barrier.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn fetch_add(word: *mut u64, value: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
         let before: u64;
@@ -42,7 +52,7 @@ pub unsafe fn decrement(word: *mut u64) -> u64 {
             core::arch::asm!(
                 "{value} = atomic_fetch_add((u64 *)({word} + 0), {value})",
                 word = in(reg) word,
-                value = inlateout(reg) u64::MAX => before,
+                value = inlateout(reg) value => before,
                 options(nostack),
             );
         }
@@ -52,7 +62,7 @@ pub unsafe fn decrement(word: *mut u64) -> u64 {
     // SAFETY: the caller vouches for the pointer.
     unsafe {
         use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
-        AtomicU64::from_ptr(word).fetch_sub(1, SeqCst)
+        AtomicU64::from_ptr(word).fetch_add(value, SeqCst)
     }
 }
 

@@ -1,78 +1,146 @@
 //! Where an established packet goes: the kernel's own routing, neighbours and MTU are asked with
-//! the addresses that its full path would use, *before* anything is written.
+//! the addresses that its full path would use, *before* anything is written. What they have
+//! answered holds until something changes ([`crate::hops`]).
 //!
 //! That path routes a packet from the inside before it is translated, and one from outside after:
 //! so the source is the one received and the destination the one that leaves.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr};
 
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS,
         bpf_fib_lookup as Query,
     },
+    btf_maps::PerCpuArray,
     helpers::{bpf_fib_lookup, bpf_redirect, bpf_redirect_neigh},
+    macros::btf_map,
 };
 use masq_common::{
     be::Addr,
     flow::{TCP, Tuple, UDP},
+    hop::{Way, neighbourhood},
     reason::Reason,
     session::SessionHalf,
-    settings::{Device, caps, role},
+    settings::{Device, Settings, caps, role},
+    time::Tick,
 };
 use network_types::ip::Ipv4Hdr;
 
 use crate::{
     config,
+    hops::{self, Before},
     packet::{Packet, RAW, fast::Fast, full::Full, skb::Skb},
+    sessions::Found,
     verdict::{Outcome, Step},
 };
 
 /// Address family of IPv4.
 const AF_INET: u8 = 2;
 
-/// The next hop of a packet.
-pub struct Hop {
-    /// The interface to leave by.
-    pub ifindex: u32,
-    /// Its link-layer address.
-    pub source: [u8; 6],
-    /// The link-layer address of the next hop.
-    pub destination: [u8; 6],
-    /// Whether that interface has an Ethernet header.
-    pub ethernet: bool,
+/// A question to the routing and what follows from the answer: too large for the stack.
+#[repr(C)]
+struct Asked {
+    query: [u64; size_of::<Query>() / 8],
+    way: Way,
+    before: Option<Before>,
 }
 
-/// Asks for the next hop of a packet that `half` will rewrite.
+/// One for each CPU, since the hooks of one CPU do not interrupt each other.
+#[btf_map]
+static ASKED: PerCpuArray<Asked, 1> = PerCpuArray::new();
+
 #[inline(always)]
-pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step<Hop> {
-    // SAFETY: all fields are integers.
-    let mut query: Query = unsafe { core::mem::zeroed() };
+fn scratch() -> Step<&'static mut Asked> {
+    let asked = ASKED.get_ptr_mut(0).ok_or(Reason::NoRoute)?;
+    // SAFETY: this CPU's own element, see above; nobody keeps it for longer than a hook runs.
+    Ok(unsafe { &mut *asked })
+}
+
+impl Asked {
+    /// The question, with nothing in it.
+    #[inline(always)]
+    fn query(&mut self) -> &mut Query {
+        // Word by word, which the compiler cannot turn into a call of a function that clears byte by
+        // byte.
+        for word in &mut self.query {
+            // SAFETY: a reference can be written through.
+            unsafe { ptr::write_volatile(word, 0) };
+        }
+        // SAFETY: the words are as many as the query has, which any bytes are a value of, and aligned
+        // better than it needs.
+        unsafe { &mut *self.query.as_mut_ptr().cast() }
+    }
+}
+
+/// Asks for the way of a packet that `half` will rewrite; [`remember`] has the answer.
+#[inline(always)]
+pub fn resolve<P: Packet>(
+    packet: &P,
+    parsed: &Fast,
+    half: &SessionHalf,
+    settings: &Settings,
+) -> Step<()> {
+    let before = hops::before(settings);
+    let asked = scratch()?;
+    let query = asked.query();
     query.family = AF_INET;
-    query.l4_protocol = parsed.key.protocol;
+    query.l4_protocol = parsed.protocol;
+    let to = half.to();
     query.sport = half.from.source_id.raw();
-    query.dport = half.to.destination_id.raw();
+    query.dport = to.destination_id.raw();
     query.__bindgen_anon_1.tot_len = largest(packet, parsed)?;
     query.__bindgen_anon_2.tos = parsed.tos;
     query.__bindgen_anon_3.ipv4_src = half.from.source.raw();
-    query.__bindgen_anon_4.ipv4_dst = half.to.destination.raw();
+    query.__bindgen_anon_4.ipv4_dst = to.destination.raw();
     query.ifindex = packet.ifindex();
-    match look_up(packet.context(), &mut query) {
+    match look_up(packet.context(), query) {
         BPF_FIB_LKUP_RET_SUCCESS => {}
         BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Reason::TooBig),
         BPF_FIB_LKUP_RET_NO_NEIGH => return Err(Reason::NoNeighbour),
         _ => return Err(Reason::NoRoute),
     }
     let device = config::device(query.ifindex).ok_or(Reason::OtherDevice)?;
+    let arrival = config::device(packet.ifindex()).ok_or(Reason::NoRole)?;
     if !leads_on(&device, half) || (P::XDP && device.caps & caps::XDP_TRANSMIT == 0) {
         return Err(Reason::OtherDevice);
     }
-    Ok(Hop {
-        ifindex: query.ifindex,
-        source: query.smac,
-        destination: query.dmac,
-        ethernet: device.caps & caps::ETHERNET != 0,
-    })
+    // SAFETY: integers; the kernel has written the largest length that the way has room for, and the
+    // address of the next hop.
+    let (mtu, next) =
+        unsafe { (query.__bindgen_anon_1.mtu_result, query.__bindgen_anon_4.ipv4_dst) };
+    let (ifindex, destination, source) = (query.ifindex, query.dmac, query.smac);
+    asked.way = Way {
+        arrival: packet.ifindex(),
+        ifindex,
+        mtu: u32::from(mtu),
+        caps: device.caps,
+        addressee: arrival.mac,
+        destination,
+        source,
+        neighbourhood: neighbourhood(next),
+        zero: [0; 5],
+    };
+    asked.before = before;
+    Ok(())
+}
+
+/// Has a session remember the way that [`resolve`] has just found for a packet of it.
+#[inline(always)]
+pub fn remember(found: &Found, parsed: &Fast, now: Tick) -> Step<&'static Way> {
+    let asked = scratch()?;
+    if let Some(before) = asked.before {
+        found.remember(hops::remember(&asked.way, parsed.tos, before, now));
+    }
+    Ok(&asked.way)
+}
+
+/// The way of a packet, if the session remembers one that holds for it.
+#[inline(always)]
+pub fn recall<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Option<&'static Way> {
+    let way = hops::recall(half.ticket, parsed.tos)?;
+    let arrived = way.arrival == packet.ifindex() && packet.is_addressed_to(way.addressee);
+    (arrived && (!P::XDP || way.caps & caps::XDP_TRANSMIT != 0)).then_some(way)
 }
 
 #[inline(always)]
@@ -85,8 +153,8 @@ fn look_up(context: *mut c_void, query: &mut Query) -> u32 {
 /// has the hook which translates them, or needs none. What is not forwarded may go on.
 #[inline(always)]
 pub fn is_ready<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: Addr) -> bool {
-    // SAFETY: all fields are integers.
-    let mut query: Query = unsafe { core::mem::zeroed() };
+    let Ok(asked) = scratch() else { return true };
+    let query = asked.query();
     let [tos, protocol]: [u8; 2] =
         [skb.load(LINK + 1).unwrap_or_default(), skb.load(LINK + 9).unwrap_or_default()];
     // Policy rules may look at the ports. They stand elsewhere behind IP options: then the rules
@@ -102,7 +170,7 @@ pub fn is_ready<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: A
     query.__bindgen_anon_3.ipv4_src = source.raw();
     query.__bindgen_anon_4.ipv4_dst = destination.raw();
     query.ifindex = skb.device();
-    match look_up(skb.context(), &mut query) {
+    match look_up(skb.context(), query) {
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_FRAG_NEEDED => {}
         _ => return true,
     }
@@ -114,7 +182,7 @@ pub fn is_ready<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: A
 ///
 /// Without a field that has invalid values: rustc would put the discriminant of a `Result` there,
 /// and describe that in a way of BTF that the kernel refuses.
-pub struct Way {
+pub struct HairpinWay {
     ifindex: u32,
     /// As in [`Device::caps`].
     caps: u32,
@@ -122,13 +190,12 @@ pub struct Way {
 
 /// Asks for the way of a packet that will be delivered to the inside with the tuple `to`.
 #[inline(never)]
-pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, to: &Tuple) -> Step<Way> {
+pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, to: &Tuple) -> Step<HairpinWay> {
     let [ttl, protocol]: [u8; 2] = skb.load(LINK + 8).ok_or(Reason::HairpinFailed)?;
     if ttl <= 1 {
         return Err(Reason::HairpinFailed);
     }
-    // SAFETY: all fields are integers.
-    let mut query: Query = unsafe { core::mem::zeroed() };
+    let query = scratch()?.query();
     query.family = AF_INET;
     query.l4_protocol = protocol;
     query.sport = to.source_id.raw();
@@ -138,7 +205,7 @@ pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, to: &Tuple) -> S
     query.__bindgen_anon_3.ipv4_src = to.source.raw();
     query.__bindgen_anon_4.ipv4_dst = to.destination.raw();
     query.ifindex = skb.device();
-    match look_up(skb.context(), &mut query) {
+    match look_up(skb.context(), query) {
         BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH => {}
         _ => return Err(Reason::HairpinFailed),
     }
@@ -146,10 +213,10 @@ pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full, to: &Tuple) -> S
     if device.role != role::LAN {
         return Err(Reason::HairpinFailed);
     }
-    Ok(Way { ifindex: query.ifindex, caps: device.caps })
+    Ok(HairpinWay { ifindex: query.ifindex, caps: device.caps })
 }
 
-impl Way {
+impl HairpinWay {
     /// Sends the packet on its way.
     #[inline(always)]
     pub fn send<const LINK: usize>(&self, skb: &Skb<LINK>) -> Step<Outcome> {
@@ -174,7 +241,7 @@ impl Way {
 /// Length of the largest IP packet that this one will be on the wire. A packet that the kernel
 /// would fragment is too big for the fast path as well: it must not be sent as it is.
 #[inline(always)]
-fn largest<P: Packet>(packet: &P, parsed: &Fast) -> Step<u16> {
+pub fn largest<P: Packet>(packet: &P, parsed: &Fast) -> Step<u16> {
     match packet.segments() {
         None => Ok(parsed.length),
         Some((size, _)) => {
@@ -189,7 +256,7 @@ fn largest<P: Packet>(packet: &P, parsed: &Fast) -> Step<u16> {
 #[inline(always)]
 fn leads_on(device: &Device, half: &SessionHalf) -> bool {
     if half.is_outbound() {
-        device.role == role::WAN && device.wan == half.wan && device.address == half.to.source
+        device.role == role::WAN && device.wan == half.wan && device.address == half.address
     } else {
         device.role == role::LAN
     }

@@ -89,7 +89,7 @@ pub fn first<const LINK: usize>(
     let of_addresses =
         Delta::addr(datagram.source, source).and(Delta::addr(datagram.destination, destination));
     let of_identification = Delta::word(datagram.identification, identification);
-    let delta = of_addresses.and(of_identification);
+    let delta = of_addresses.and(of_identification).raw();
     let translation =
         Translation { datagram, source, destination, delta, identification, seen: now };
     // Failing to remember loses this datagram's later fragments, which are then counted.
@@ -159,7 +159,8 @@ pub fn recall(full: &Full) -> Option<Translation> {
 /// Does to a later fragment what was done to the first one.
 #[inline(always)]
 pub fn rewrite<const LINK: usize>(skb: &Skb<LINK>, translation: &Translation) -> Step<()> {
-    skb.rewrite_addresses(translation.source, translation.destination, translation.delta)?;
+    let delta = Delta::from_raw(translation.delta);
+    skb.rewrite_addresses(translation.source, translation.destination, delta)?;
     if translation.identification != translation.datagram.identification {
         skb.store(LINK + 4, translation.identification)?;
     }

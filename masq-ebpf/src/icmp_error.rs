@@ -18,7 +18,7 @@ use masq_common::{
 use network_types::ip::Ipv4Hdr;
 
 use crate::{
-    forward::{self, Way},
+    forward::{self, HairpinWay},
     packet::{full::Full, options, skb::Skb, sum},
     sessions,
     verdict::Step,
@@ -99,11 +99,13 @@ fn verify<const LINK: usize>(skb: &Skb<LINK>, full: &Full, quote: &Quote) -> Ste
 /// `outbound` is the direction of that half: the error is about a packet of the other one.
 #[inline(always)]
 fn original(quoted: &FlowKey, outbound: bool) -> Step<Tuple> {
-    let half = sessions::find(&quoted.reversed()).ok_or(Reason::IcmpErrorUnknown)?.half;
+    let half = sessions::find(&quoted.tuple.reversed(), quoted.protocol)
+        .ok_or(Reason::IcmpErrorUnknown)?
+        .half;
     if half.is_outbound() != outbound {
         return Err(Reason::IcmpErrorUnknown);
     }
-    Ok(half.to.reversed())
+    Ok(half.to().reversed())
 }
 
 /// An error from outside about a packet that we have translated; [`Reason::NoSession`] if it is
@@ -147,7 +149,7 @@ pub fn outbound<const LINK: usize>(skb: &Skb<LINK>, full: &Full, external: Addr)
 /// address (RFC 5508 REQ-7): out by the one's session and in by the other's. The way that it takes
 /// then; [`Reason::NoSession`] if it is about no such packet.
 #[inline(never)]
-pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<Way> {
+pub fn hairpin<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<HairpinWay> {
     let quote = quote(skb, full).map_err(|_| Reason::NoSession)?;
     let outside = original(&quote.key, true).map_err(|_| Reason::NoSession)?;
     let new = original(&outside.key(quote.key.protocol), false).map_err(|_| Reason::NoSession)?;

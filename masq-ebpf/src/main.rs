@@ -8,7 +8,8 @@
 //! 3. [`icmp_error`], [`fragments`]: the two kinds of packets that are looked up by proxy.
 //! 4. [`create`]: the first packet of a flow: mapping, port, pair of halves.
 //! 5. [`retire`]: the end of a session.
-//! 6. [`forward`]: where an established packet goes, asked from the kernel's routing.
+//! 6. [`forward`]: where an established packet goes, asked from the kernel's routing; [`hops`]: what
+//!    it has answered, remembered.
 //! 7. [`slow`]: packets for the daemon.
 //! 8. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
@@ -28,6 +29,7 @@ mod events;
 mod forward;
 mod fragments;
 mod hooks;
+mod hops;
 mod icmp_error;
 mod packet;
 mod ports;
@@ -37,8 +39,8 @@ mod slow;
 mod verdict;
 
 use aya_ebpf::{
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use packet::{ETHERNET, RAW, skb::Skb, xdp::Frame};
 
@@ -81,6 +83,19 @@ fn wan_out_raw(ctx: TcContext) -> i32 {
 #[xdp]
 fn retire(ctx: XdpContext) -> u32 {
     retire::run(&ctx)
+}
+
+/// Never attached: the daemon runs it when sessions have to ask for their next hops anew.
+#[xdp]
+fn forget(ctx: XdpContext) -> u32 {
+    hops::forget(&ctx)
+}
+
+/// On the tracepoints behind which a neighbour may be another one than before.
+#[raw_tracepoint]
+fn neighbour_changed(ctx: RawTracePointContext) -> i32 {
+    hops::neighbour_changed(&ctx);
+    0
 }
 
 #[cfg(target_arch = "bpf")]

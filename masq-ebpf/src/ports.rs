@@ -2,7 +2,11 @@
 
 use core::ptr;
 
-use aya_ebpf::{btf_maps::Array, helpers::bpf_loop, macros::btf_map};
+use aya_ebpf::{
+    btf_maps::{Array, PerCpuArray},
+    helpers::bpf_loop,
+    macros::btf_map,
+};
 use masq_common::{
     be::Id,
     flow::UDP,
@@ -188,11 +192,11 @@ fn swap(slot: *mut PortSlot, from: SlotState, to: SlotState) -> bool {
     unsafe { atomic::swap(&raw mut (*slot).state, from.0, to.0) }
 }
 
-/// A search for a free port: random ones first, then all of them in turn.
-pub struct Search<'a> {
-    request: &'a Request<'a>,
-    /// The port that was tried last.
-    pub port: Port,
+/// A search for a free port: random ones first, then all of them in turn. In a map, of whose values the
+/// verifier knows nothing: otherwise it would go through a step for every way that the earlier ones may
+/// have ended.
+#[repr(C)]
+pub struct Search {
     /// Where to search: the pool of the inside port's class, and one to fall back to.
     pools: [Pool; 2],
     /// Where the search in turn begins.
@@ -201,52 +205,68 @@ pub struct Search<'a> {
     quarantine: Span,
     /// Generation of the mapping, once a port was found.
     pub generation: u32,
-    found: bool,
+    /// The port that was tried last.
+    pub id: Id,
+    /// Whether that one was free, and is ours.
+    found: u16,
 }
 
-impl<'a> Search<'a> {
-    /// A search that has not begun; `port` names WAN and protocol.
-    #[inline(always)]
-    pub fn new(request: &'a Request<'a>, port: Port, pools: [Pool; 2]) -> Self {
-        let udp = port.protocol == UDP;
-        let quarantine = if udp { request.settings.quarantine } else { Span(0) };
-        let start = random() >> 1;
-        Self { request, port, pools, start, quarantine, generation: 0, found: false }
-    }
+/// One for each CPU: sessions are created at TC hooks only, which do not interrupt each other.
+#[btf_map]
+static SEARCH: PerCpuArray<Search, 1> = PerCpuArray::new();
+
+#[inline(always)]
+fn current() -> Option<&'static mut Search> {
+    // SAFETY: this CPU's own element, see above.
+    SEARCH.get_ptr_mut(0).map(|search| unsafe { &mut *search })
 }
 
-/// Takes a free port: finds one if there is one. A search through the whole pools that was in vain
+/// Takes a free port of `pools`: finds one if there is one. A search through the whole pools that was in vain
 /// is not repeated within the same tick, so that being out of ports does not cost every packet a
 /// walk through all of them.
 #[inline(always)]
-pub fn claim(search: &mut Search<'_>) -> bool {
-    let Some(searched) = search.port.table_index().and_then(|i| SEARCHED.get_ptr_mut(i)) else {
-        return false;
-    };
+pub fn claim(request: &Request<'_>, pools: [Pool; 2]) -> Option<&'static Search> {
+    let search = current()?;
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
+    let searched = SEARCHED.get_ptr_mut(port.table_index()?)?;
+    let quarantine = if port.protocol == UDP { request.settings.quarantine } else { Span(0) };
+    let start = random() >> 1;
+    *search = Search { pools, start, quarantine, generation: 0, id: Id::ZERO, found: 0 };
     // The array begins with 0; an odd value is never mistaken for it.
-    let tick = search.request.now.0 | 1;
+    let tick = request.now.0 | 1;
     // SAFETY: an element of an array; a single aligned word, so it is never torn.
     let walk = unsafe { ptr::read_volatile(searched) } != tick;
     let all = search.pools[0].len() + search.pools[1].len();
     // Once for ports that do not rest, and once for any free one.
     let walks = if search.quarantine.0 == 0 { all } else { 2 * all };
     let steps = PROBES + if walk { walks } else { 0 };
-    // SAFETY: the callback has the signature that the helper calls; `search` outlives the call.
+    let mut step = Next { request };
+    // SAFETY: the callback has the signature that the helper calls; `step` outlives the call.
     unsafe {
-        bpf_loop(steps, claim_next as *mut _, (&raw mut *search).cast(), 0);
+        bpf_loop(steps, claim_next as *mut _, (&raw mut step).cast(), 0);
     }
-    if !search.found && walk {
+    let search = current()?;
+    if search.found != 0 {
+        return Some(search);
+    }
+    if walk {
         // SAFETY: as above.
         unsafe { ptr::write_volatile(searched, tick) };
     }
-    search.found
+    None
+}
+
+/// What the steps of a search carry.
+struct Next<'a> {
+    request: &'a Request<'a>,
 }
 
 /// One step of [`claim`]: 1 ends the loop.
 #[inline(never)]
-unsafe extern "C" fn claim_next(step: u32, search: *mut Search<'_>) -> i64 {
+unsafe extern "C" fn claim_next(step: u32, next: *mut Next<'_>) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `claim` has passed.
-    let search = unsafe { &mut *search };
+    let Next { request } = unsafe { &*next };
+    let Some(search) = current() else { return 1 };
     let [pool, rest] = search.pools;
     let all = pool.len() + rest.len();
     let mut at = step.wrapping_sub(PROBES);
@@ -254,25 +274,26 @@ unsafe extern "C" fn claim_next(step: u32, search: *mut Search<'_>) -> i64 {
         search.quarantine = Span(0);
         at -= all;
     }
-    let port = if step < PROBES {
-        pool.probe(search.request.key.tuple.source_id.get(), step, random())
+    let id = if step < PROBES {
+        pool.probe(request.key.tuple.source_id.get(), step, random())
     } else if at < pool.len() {
         pool.at(search.start.wrapping_add(at))
     } else {
         rest.at(search.start.wrapping_add(at))
     };
-    search.port.id = Id::new(port);
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::new(id) };
+    search.id = port.id;
     // The cheap question first.
-    if !search.port.is_free()
-        || search.port.rests(search.quarantine, search.request.now)
-        || own_sockets::own_port(search.request, search.port.id)
+    if !port.is_free()
+        || port.rests(search.quarantine, request.now)
+        || own_sockets::own_port(request, port.id)
     {
         return 0;
     }
-    match search.port.claim(search.request.owner()) {
+    match port.claim(request.owner()) {
         Some(generation) => {
             search.generation = generation;
-            search.found = true;
+            search.found = 1;
             1
         }
         None => 0,

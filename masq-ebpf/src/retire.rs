@@ -149,11 +149,11 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     ending.inbound = inbound.key();
     ending.created = outbound.created;
     ending.held = Held {
-        port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.to.source_id },
+        port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.id },
         flags: outbound.flags & (flags::OVERLAP | flags::ADDRESS_ONLY),
     };
     let permit = outbound.flags & flags::PERMIT != 0;
-    ending.permitted = if permit { outbound.to.destination } else { Addr::NONE };
+    ending.permitted = if permit { outbound.from.destination } else { Addr::NONE };
     let counted = outbound.flags & flags::COUNTED != 0;
     ending.counted = if counted { outbound.from.source } else { Addr::NONE };
     if events::wanted(settings) {
@@ -169,11 +169,11 @@ fn is_current(outbound: &SessionHalf, run: Run) -> bool {
     if matches!(run, Run::Hook) {
         return false;
     }
-    let flags = config::prefix(outbound.to.source);
+    let flags = config::prefix(outbound.address);
     flags & prefix::EXTERNAL != 0 && flags >> prefix::WAN_SHIFT == u32::from(outbound.wan)
 }
 
-#[inline(always)]
+#[inline(never)]
 fn describe(
     event: &mut Event,
     outbound: &SessionHalf,
@@ -189,7 +189,7 @@ fn describe(
         bytes_in: inbound.bytes,
         age_ms: clock::now(settings).since(outbound.created).as_millis(),
         inside: outbound.from,
-        outside: outbound.to,
+        outside: outbound.to(),
         reason: Reason::SessionClosed as u8,
         protocol: outbound.protocol,
         wan: outbound.wan,

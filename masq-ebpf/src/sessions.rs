@@ -8,7 +8,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use masq_common::{
-    flow::{FlowKey, TCP},
+    flow::{FlowKey, TCP, Tuple},
+    hop::Ticket,
     session::{SessionHalf, SessionPair, flags, phase_of, remaining},
     settings::Settings,
     tcp::{self, Phase},
@@ -33,10 +34,20 @@ pub struct Found {
 
 /// Looks a packet up.
 #[inline(always)]
-pub fn find(key: &FlowKey) -> Option<Found> {
+pub fn find(tuple: &Tuple, protocol: u8) -> Option<Found> {
+    // Word by word: the compiler would call a function to clear the three bytes of padding.
+    let words: [u32; 4] = [
+        tuple.source.raw(),
+        tuple.destination.raw(),
+        u32::from(tuple.source_id.raw()) | u32::from(tuple.destination_id.raw()) << 16,
+        u32::from(protocol),
+    ];
+    // SAFETY: the words have the size, the alignment and (on a little-endian machine, as all that
+    // this is built for) the bytes of the key.
+    let key: &FlowKey = unsafe { &*words.as_ptr().cast() };
     let entry = SESSIONS.get_ptr_mut(key)?;
     let half = copy(entry);
-    half.belongs_to(key).then_some(Found { entry, half })
+    (half.from == *tuple && half.protocol == protocol).then_some(Found { entry, half })
 }
 
 /// Copies what a packet needs, the key last. The entry may be given to another session at any
@@ -53,14 +64,16 @@ fn copy(entry: *const SessionHalf) -> SessionHalf {
     }
     let (created, tcp_seen, flags) = (read!(created), read!(tcp_seen), read!(flags));
     let (protocol, wan, last_seen) = (read!(protocol), read!(wan), read!(last_seen));
-    let (addr_delta, sequence, to) = (read!(addr_delta), read!(sequence), read!(to));
+    let (ticket, sequence) = (read!(ticket), read!(sequence));
+    let (id, address) = (read!(id), read!(address));
     let from = read!(from);
     SessionHalf {
         from,
-        to,
-        addr_delta,
+        address,
+        id,
         sequence,
         last_seen,
+        ticket,
         packets: 0,
         bytes: 0,
         created,
@@ -75,7 +88,24 @@ impl Found {
     /// Whether the session is alive for certain, judged by this half alone.
     #[inline(always)]
     pub fn is_fresh(&self, settings: &Settings, now: Tick) -> bool {
-        now.since(self.half.last_seen) <= settings.timeouts.certain(self.half.protocol)
+        self.half.last_seen == now
+            || now.since(self.half.last_seen) <= settings.timeouts.certain(self.half.protocol)
+    }
+
+    /// Remembers the next hop, if the entry still is this session's and nobody else has.
+    #[inline(always)]
+    pub fn remember(&self, ticket: Ticket) {
+        // SAFETY: the entry is readable and writable until the program ends, and a `Ticket` is one
+        // aligned word. If the entry was given to another session at this very moment, the ticket,
+        // which was not for that one, is taken back.
+        unsafe {
+            let word = (&raw mut (*self.entry).ticket).cast::<u64>();
+            if atomic::swap(word, self.half.ticket.0, ticket.0)
+                && ptr::read_volatile(&raw const (*self.entry).from) != self.half.from
+            {
+                ptr::write_volatile(word, Ticket::NONE.0);
+            }
+        }
     }
 
     /// Notes what has passed. Writes no more than has changed; TCP resets do not keep a session

@@ -7,7 +7,7 @@
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
 //! 4. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
-//!    LAN hosts.
+//!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
 //! 5. [`netlink`]: the interfaces as they are, and being told of changes.
 //! 6. [`plan`] and [`prefixes`]: what should be; pure.
 //! 7. [`reconcile`] and [`attach`]: making it so.
@@ -28,9 +28,11 @@ pub mod daemon;
 pub mod duration;
 pub mod error;
 pub mod events;
+pub mod kernel_types;
 pub mod log;
 pub mod maps;
 pub mod netlink;
+pub mod next_hops;
 pub mod plan;
 pub mod plane;
 pub mod prefixes;

@@ -170,7 +170,7 @@ fn present(mode: Mode, role: Role, link: &Link, snapshot: &Snapshot) -> Option<P
 fn fast(mode: Mode, link: &Link, ethernet: bool) -> Fast {
     let tc = |why: &str| Fast::Tc(why.to_owned());
     match mode {
-        Mode::Tc => tc("asked for"),
+        Mode::Tc | Mode::Kernel => tc("asked for"),
         _ if !ethernet => tc("no Ethernet header, which XDP needs"),
         Mode::Xdp => Fast::ForceXdp,
         Mode::Auto => match (&link.kind, link.hardware) {

@@ -1,9 +1,13 @@
 //! The loaded kernel object: programs and maps. Loading it, and running the program that removes
 //! sessions. Attaching is the business of [`crate::attach`].
 
-use std::{cell::RefCell, io};
+use std::{
+    cell::RefCell,
+    hash::{BuildHasher as _, RandomState},
+    io,
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
     maps::{MapData, RingBuf},
@@ -15,12 +19,14 @@ use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
     ports::Pool,
+    settings::{Settings, switches},
 };
 
 use crate::{
-    cli::TraceLevel,
+    cli::{Mode, TraceLevel},
     config::Config,
-    maps::{Counters, Fragments, Policy, Ports, PortsHeld, Sessions, take},
+    maps::{Counters, Fragments, NextHops, Policy, Ports, PortsHeld, Sessions, take},
+    next_hops::{self, Offsets},
     reserved,
 };
 
@@ -28,7 +34,7 @@ use crate::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/masq-ebpf"));
 
 /// Programs for XDP.
-const XDP_PROGRAMS: [&str; 2] = [programs::FAST_XDP, programs::RETIRE];
+const XDP_PROGRAMS: [&str; 3] = [programs::FAST_XDP, programs::RETIRE, programs::FORGET];
 
 /// The ring buffer of aya-log.
 const LOG_MAP: &str = "AYA_LOGS";
@@ -43,6 +49,10 @@ pub struct Plane {
     pub ports_held: PortsHeld,
     /// The fragmented datagrams that are under way.
     pub fragments: Fragments,
+    /// The table of next hops.
+    pub next_hops: NextHops,
+    /// Why sessions do not remember their next hops; `None` if they do.
+    pub asks_always: Option<String>,
     /// What the programs are told.
     pub policy: RefCell<Policy>,
     ebpf: RefCell<Ebpf>,
@@ -62,12 +72,16 @@ impl Plane {
     /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached.
     pub fn load(config: &Config) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
+        let offsets = Offsets::of_the_kernel();
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries(maps::SESSIONS, config.session_entries())
             .map_max_entries(maps::MAPPINGS, config.mapping_entries())
             .map_max_entries(maps::PORTS, config.port_slots())
             .override_global(aya_log::LEVEL, &level, false);
+        if let Ok(offsets) = &offsets {
+            offsets.tell(&mut loader);
+        }
         if config.trace.is_none() {
             // Nobody reads it and nothing is written: a page, the smallest ring buffer.
             loader.map_max_entries(LOG_MAP, 4096);
@@ -79,13 +93,25 @@ impl Plane {
         }
         let streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
-        policy.settings.set(&config.settings)?;
+        let watched = match offsets {
+            Ok(_) => next_hops::watch_neighbours(&mut ebpf).and_then(|()| forget(&ebpf, false)),
+            Err(error) => Err(error),
+        };
+        let asks_always = watched.err().map(|error| format!("{error:#}"));
+        if let Some(why) = &asks_always {
+            tracing::warn!(
+                "slower than it could be, every packet asks the kernel's routing: {why}"
+            );
+        }
+        policy.settings.set(&settings(config, asks_always.is_none()))?;
         reserve_ports(config, Ports::of(&mut ebpf)?)?;
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
             fragments: Fragments::take(&mut ebpf)?,
+            next_hops: NextHops::take(&mut ebpf)?,
+            asks_always,
             policy: RefCell::new(policy),
             ebpf: RefCell::new(ebpf),
         };
@@ -115,6 +141,18 @@ impl Plane {
     /// Gives the fast XDP program to `attach`.
     pub fn with_fast_xdp<T>(&self, attach: impl FnOnce(&mut Xdp) -> Result<T>) -> Result<T> {
         attach(program(&mut self.ebpf.borrow_mut(), programs::FAST_XDP)?)
+    }
+
+    /// Lets all sessions ask for their next hop anew, as they have to when what we tell the programs
+    /// of the devices has changed.
+    pub fn forget_next_hops(&self) -> Result<()> {
+        // As it is, without a place to remember next hops.
+        if self.asks_always.is_some() { Ok(()) } else { forget(&self.ebpf.borrow(), false) }
+    }
+
+    /// Makes room in the table of next hops, if it is nearly full.
+    pub fn renew_next_hops(&self) -> Result<()> {
+        if self.next_hops.is_nearly_full()? { forget(&self.ebpf.borrow(), true) } else { Ok(()) }
     }
 
     /// Removes sessions, given the key of one half of each; returns how many. With
@@ -150,6 +188,36 @@ fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Resul
         }
     }
     result.with_context(|| format!("the kernel refused program {name}"))
+}
+
+/// Ends the generation of all next hops, and the epoch of their table if asked to.
+fn forget(ebpf: &Ebpf, epoch: bool) -> Result<()> {
+    let program = ebpf.program(programs::FORGET).ok_or_else(|| missing(programs::FORGET))?;
+    let program: &Xdp = program.try_into()?;
+    // The least that the kernel takes for a frame.
+    let mut data = [0; 14];
+    data[0] = u8::from(epoch);
+    let options = TestRunOptions { data_in: Some(&data), ..TestRunOptions::new() };
+    let result = program.test_run(options).context("cannot renew the next hops")?;
+    if result.return_value == 0 {
+        bail!("the kernel does not let the count of its routes' changes be read");
+    }
+    Ok(())
+}
+
+/// What the programs are told that the user has no say in, besides what the user wants.
+fn settings(config: &Config, next_hops: bool) -> Settings {
+    let mut settings = config.settings;
+    if next_hops {
+        settings.switches |= switches::NEXT_HOPS;
+    }
+    if config.mode == Mode::Kernel {
+        settings.switches |= switches::NO_FAST_PATH;
+    }
+    // The keys of a hash map are random numbers of the kernel's.
+    let random = RandomState::new().hash_one(0);
+    settings.pass = [random as u32 | 1, (random >> 32) as u32];
+    settings
 }
 
 /// Keeps the reserved ports of all WANs from LAN hosts.

@@ -8,6 +8,7 @@ use masq_common::settings::Device;
 
 use crate::{
     attach::{Attached, Attacher, Hook},
+    cli,
     config::Config,
     control::proto::{InterfaceInfo, Mode},
     netlink::{Netlink, Snapshot, remove_clsact},
@@ -96,6 +97,7 @@ impl Gateway {
         for (index, device) in &self.devices {
             let _ = self.plane.policy.borrow_mut().devices.set(*index, &caps_off(device));
         }
+        let _ = self.plane.forget_next_hops();
         for hook in Hook::ALL.into_iter().rev() {
             self.attached.values_mut().for_each(|attached| attached.detach(hook));
         }
@@ -171,6 +173,7 @@ impl Gateway {
         let gone: Vec<_> = self.devices.keys().copied().filter(|&index| !wanted(index)).collect();
         for index in gone {
             self.plane.policy.borrow_mut().devices.remove(index)?;
+            self.plane.forget_next_hops()?;
             self.devices.remove(&index);
         }
         Ok(())
@@ -194,6 +197,7 @@ impl Gateway {
     fn write_device(&mut self, index: u32, device: Device) -> Result<()> {
         if self.devices.get(&index) != Some(&device) {
             self.plane.policy.borrow_mut().devices.set(index, &device)?;
+            self.plane.forget_next_hops()?;
             self.devices.insert(index, device);
         }
         Ok(())
@@ -250,13 +254,22 @@ impl Gateway {
         status.interfaces = now;
     }
 
+    /// Where the fast path of an interface is.
+    fn mode(&self, attached: &Attached) -> Mode {
+        match (attached.is_xdp(), self.config.mode) {
+            (true, _) => Mode::Xdp,
+            (false, cli::Mode::Kernel) => Mode::Kernel,
+            (false, _) => Mode::Tc,
+        }
+    }
+
     fn info(&self, interface: &Interface) -> InterfaceInfo {
         let attached = interface.index().and_then(|index| self.attached.get(&index));
         InterfaceInfo {
             name: interface.name.clone(),
             role: interface.role.as_str().to_owned(),
             index: interface.index(),
-            mode: attached.map(|attached| if attached.is_xdp() { Mode::Xdp } else { Mode::Tc }),
+            mode: attached.map(|attached| self.mode(attached)),
             why: attached.map(|attached| attached.why.clone()).unwrap_or_default(),
             address: interface.present.as_ref().and_then(|present| present.address),
         }

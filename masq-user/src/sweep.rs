@@ -77,6 +77,9 @@ pub async fn run(
                 0
             }
         };
+        if let Err(error) = plane.renew_next_hops() {
+            tracing::warn!("{error:#}");
+        }
         if removed > 0 {
             tracing::debug!(removed, pressure, "sessions swept");
         }
@@ -199,7 +202,7 @@ fn may_be_over(half: &SessionHalf, timeouts: &Timeouts, now: Tick) -> bool {
 /// half alone.
 fn is_lost(half: &SessionHalf, addresses: &[Option<Ipv4Addr>]) -> bool {
     let current = addresses.get(usize::from(half.wan)).copied().flatten();
-    half.is_outbound() && current.map(Addr::from) != Some(half.to.source)
+    half.is_outbound() && current.map(Addr::from) != Some(half.address)
 }
 
 /// What a walk has found so far, and its share of the CPU.

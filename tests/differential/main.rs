@@ -1,7 +1,8 @@
 //! The same traffic through the kernel's masquerade and through masq: both sides of the router have
 //! to see the same, up to the choice of port.
 //!
-//! All of it runs in three laboratories: one with nftables, one with masq in each mode.
+//! All of it runs in four laboratories: one with nftables, one with masq in each mode, the one without
+//! a fast path among them.
 //! What the router sends to either side after each step is put into words ([`normal`]) and compared
 //! ([`compare`]). The differences that remain are in `differences.toml`, each with its reason: one
 //! that is not there fails, and so does one that is there and no longer occurs.
@@ -59,7 +60,7 @@ fn stacks() {
 }
 
 /// What was seen with the kernel, and with masq in each mode.
-type Everywhere = [(Who, Vec<Outcome>); 3];
+type Everywhere = [(Who, Vec<Outcome>); 4];
 
 /// All groups run one after the other in one laboratory for each gateway: to build it takes longer.
 static CRAFTED: LazyLock<Everywhere> = LazyLock::new(|| {
@@ -75,7 +76,13 @@ static CRAFTED: LazyLock<Everywhere> = LazyLock::new(|| {
 
 /// Runs something with each gateway, at the same time.
 fn everywhere(run: impl Fn(Who) -> Vec<Outcome> + Sync) -> Everywhere {
-    let all = [Who::Kernel, Who::Masq(Mode::Tc), Who::Masq(Mode::Xdp)];
+    let all = [
+        Who::Kernel,
+        Who::Masq(Mode::Tc),
+        Who::Masq(Mode::Xdp),
+        // The fast path changes nothing but the speed.
+        Who::Masq(Mode::Kernel),
+    ];
     thread::scope(|scope| {
         let threads = all.map(|who| {
             (

@@ -10,7 +10,7 @@ use masq_common::{
     fragment::Datagram,
     reason::{Class, Reason},
     session::SessionHalf,
-    settings::{Filtering, Settings},
+    settings::{Filtering, Settings, switches},
 };
 use masq_tests::{
     checksum::{Transport, check},
@@ -53,7 +53,8 @@ pub type Signature = (Hook, u8, u8, u16);
 impl Machine {
     /// Loads the programs. The calling thread is in the router's namespace from here on.
     pub fn new(object: &[u8]) -> Self {
-        let bench = Bench::new(object);
+        let mut bench = Bench::new(object);
+        bench.remember_next_hops();
         bench.namespace().enter();
         let mut machine = Self {
             counters: bench.counters(),
@@ -82,6 +83,7 @@ impl Machine {
         self.bench.set_settings(&Settings {
             filtering_tcp: policy,
             filtering_udp: policy,
+            switches: switches::NEXT_HOPS,
             ..Settings::DEFAULT
         });
         scene::sessions().into_iter().for_each(|pair| self.bench.install_pair(pair));
@@ -176,7 +178,12 @@ impl Machine {
         // That is all that the map is asked: whether there is anything.
         match self.bench.fragment(&datagram) {
             Some(_) if OF_FLOWS.contains(&reason) => self.fragments.note(&old, &new),
-            Some(left) if left.is_own() && reason == Reason::NoSession => {
+            // One of the router's own may have got another identification, and be there already.
+            Some(left)
+                if left.is_own()
+                    && left.identification == datagram.identification
+                    && reason == Reason::NoSession =>
+            {
                 self.fragments.note_own(&old);
             }
             Some(_) => {}

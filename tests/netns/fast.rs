@@ -31,9 +31,35 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
         match scene.mode {
             Mode::Tc => assert_eq!(by_xdp, [0, 0]),
             Mode::Xdp => assert_eq!(by_xdp, fast, "every one of them in XDP"),
+            Mode::Kernel => unreachable!("there is no fast path to be in"),
         }
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
+    });
+}
+
+#[test]
+fn without_a_fast_path_the_kernel_routes_every_packet() {
+    Setup::new(Mode::Kernel).masq_only().run(|scene| {
+        let Lab { a, router, server1, .. } = scene.lab;
+        // What the fast path would pass by.
+        router.feed(
+            "nft",
+            &["-f", "-"],
+            "table ip t { chain c { type filter hook forward priority 0; counter; } }",
+        );
+        let _server = http::Server::start(server1, 80);
+        http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
+        let stats = daemon::stats(router);
+        for name in ["outbound_fast", "inbound_fast"] {
+            assert_eq!(counter(&stats, name), 0, "{name}");
+        }
+        let rules = router.output("nft", &["list", "ruleset"]);
+        let seen =
+            rules.split_once("counter packets ").and_then(|(_, rest)| rest.split(' ').next());
+        let seen: u64 = seen.and_then(|n| n.parse().ok()).expect("a counter");
+        let translated = counter(&stats, "outbound_slow") + counter(&stats, "inbound_slow");
+        assert!(seen >= translated, "{seen} of {translated} packets were forwarded");
     });
 }
 

@@ -32,6 +32,8 @@ pub enum Mode {
     Tc,
     /// Native XDP, besides traffic control.
     Xdp,
+    /// None: the kernel routes every packet.
+    Kernel,
 }
 
 impl Mode {
@@ -40,6 +42,7 @@ impl Mode {
         match self {
             Self::Tc => "tc",
             Self::Xdp => "xdp",
+            Self::Kernel => "kernel",
         }
     }
 }

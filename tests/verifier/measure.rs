@@ -86,6 +86,7 @@ fn load(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::Xdp(program) => program.load(),
         Program::SchedClassifier(program) => program.load(),
+        Program::RawTracePoint(program) => program.load(),
         other => panic!("masq has no programs of type {:?}", other.prog_type()),
     }
 }
@@ -94,6 +95,7 @@ fn info(program: &Program) -> Result<ProgramInfo, ProgramError> {
     match program {
         Program::Xdp(program) => program.info(),
         Program::SchedClassifier(program) => program.info(),
+        Program::RawTracePoint(program) => program.info(),
         _ => Err(ProgramError::IOError(io::Error::from(io::ErrorKind::Unsupported))),
     }
 }

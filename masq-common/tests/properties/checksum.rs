@@ -4,18 +4,26 @@ use masq_common::{
     be::Addr,
     checksum::Delta,
     flow::{TCP, Tuple, UDP},
-    session::SessionHalf,
+    session::{SessionHalf, flags},
     time::Tick,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use crate::packet::{Packet, packet, sum, tuple};
 
+/// The half that turns the tuple of a packet into `to`, of which only one side is new.
 fn half(packet: &Packet, to: Tuple) -> SessionHalf {
-    SessionHalf::new(packet.key(), to, 0, 0, Tick(0))
+    let from = packet.tuple();
+    if (to.destination, to.destination_id) == (from.destination, from.destination_id) {
+        let source = (to.source, to.source_id);
+        SessionHalf::new(packet.key(), source, flags::OUTBOUND, 0, Tick(0))
+    } else {
+        let destination = (to.destination, to.destination_id);
+        SessionHalf::new(packet.key(), destination, 0, 0, Tick(0))
+    }
 }
 
-/// A packet and the tuple that it is rewritten to; often only one side of it changes.
+/// A packet and the tuple that it is rewritten to: one side of it changes, in full or not.
 fn rewrite() -> impl Strategy<Value = (Packet, Tuple)> {
     (packet(), 0_u8..4).prop_flat_map(|(packet, change)| {
         let from = packet.tuple();
@@ -23,7 +31,7 @@ fn rewrite() -> impl Strategy<Value = (Packet, Tuple)> {
             0 => Tuple { source: new.source, source_id: new.source_id, ..from },
             1 => Tuple { source: new.source, ..from },
             2 => from,
-            _ => new,
+            _ => Tuple { destination: new.destination, destination_id: new.destination_id, ..from },
         });
         (Just(packet), to)
     })

@@ -145,8 +145,8 @@ impl Packet {
     /// The rewrite of `half` with the differences stored in it, as a data plane does it.
     pub fn translated(&self, half: &SessionHalf, decrement_ttl: bool) -> Self {
         let mut packet = self.clone();
-        packet.set_tuple(&half.to);
-        let mut ip_delta = half.addr_delta;
+        packet.set_tuple(&half.to());
+        let mut ip_delta = half.addr_delta();
         if decrement_ttl {
             packet.0[8] -= 1;
             ip_delta = ip_delta.and(Delta::word(self.word(8).to_be(), packet.word(8).to_be()));

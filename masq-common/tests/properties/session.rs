@@ -22,7 +22,7 @@ fn key() -> impl Strategy<Value = FlowKey> {
 
 /// The tuple that a packet of this half leaves with, if the half is for it.
 fn translate(half: &SessionHalf, packet: Tuple, protocol: u8) -> Option<Tuple> {
-    half.belongs_to(&packet.key(protocol)).then_some(half.to)
+    half.belongs_to(&packet.key(protocol)).then_some(half.to())
 }
 
 proptest! {
@@ -67,8 +67,8 @@ proptest! {
         let field = packet.transport_checksum().min(0xfffe);
         let sum = outbound.transport_delta().apply(field);
         prop_assert_eq!(inbound.transport_delta().apply(sum), field);
-        let ip = outbound.addr_delta.apply(packet.ip_checksum());
-        prop_assert_eq!(inbound.addr_delta.apply(ip), packet.ip_checksum());
+        let ip = outbound.addr_delta().apply(packet.ip_checksum());
+        prop_assert_eq!(inbound.addr_delta().apply(ip), packet.ip_checksum());
     }
 
     #[test]
@@ -130,11 +130,11 @@ proptest! {
     ) {
         let SessionPair { outbound, inbound } =
             masquerade(tuple.key(ICMP), external, external_id, 0);
-        prop_assert_eq!(outbound.to.destination_id, Id::ZERO);
+        prop_assert_eq!(outbound.to().destination_id, Id::ZERO);
         prop_assert_eq!(inbound.from.source_id, Id::ZERO);
         prop_assert_eq!(inbound.from.destination_id, external_id);
-        prop_assert_eq!(inbound.to.destination_id, tuple.source_id);
-        prop_assert_eq!(outbound.identifier(), external_id);
-        prop_assert_eq!(inbound.identifier(), tuple.source_id);
+        prop_assert_eq!(inbound.to().destination_id, tuple.source_id);
+        prop_assert_eq!(outbound.id, external_id);
+        prop_assert_eq!(inbound.id, tuple.source_id);
     }
 }

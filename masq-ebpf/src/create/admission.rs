@@ -10,7 +10,7 @@ use masq_common::{
 };
 
 use crate::{
-    create::{Held, Request, own_sockets, pair, permits},
+    create::{self, Held, Request, own_sockets, pair, permits},
     ports::{Holder, Port},
     retire,
     verdict::Step,
@@ -66,7 +66,9 @@ impl Arrival<'_> {
         }
         .key(port.protocol);
         let outside = (arrival.destination, self.wan);
-        let request = Request::new(skb, settings, &key, outside, now, flags::FROM_OUTSIDE);
+        let progress = create::progress()?;
+        let flags = flags::FROM_OUTSIDE;
+        let request = Request::new(skb, settings, &key, outside, now, flags, progress);
         let held = Held { port, flags: 0 };
         let mut insertion = pair::insert(&request, held);
         if insertion == pair::Insertion::RoomMade {

@@ -22,7 +22,7 @@ use masq_common::{
 use crate::{
     config, counters,
     create::{Held, Request, hosts, own_sockets},
-    ports::{self, Port, Search},
+    ports::{self, Port},
     retire,
     verdict::Step,
 };
@@ -38,7 +38,46 @@ const EEXIST: i32 = -17;
 /// Holds a port for one more session: that of the inside endpoint's mapping, which is made if need
 /// be, or one for this session alone (`apart`).
 #[inline(never)]
-pub fn acquire(request: &Request<'_>, apart: bool) -> Step<Held> {
+pub fn acquire(request: &Request<'_>, apart: bool) -> Answer {
+    Answer::of(find_or_make(request, apart))
+}
+
+/// A port that is held, or why there is none: in one word, because of larger answers the compiler makes
+/// code that reads what was never written, which the verifier refuses.
+#[derive(Clone, Copy)]
+pub struct Answer(u32);
+
+impl Answer {
+    const HELD: u32 = 1 << 31;
+
+    #[inline(always)]
+    fn of(step: Step<Held>) -> Self {
+        match step {
+            Ok(held) => {
+                let id = u32::from(held.port.id.raw());
+                Self(Self::HELD | u32::from(held.flags) << 16 | id)
+            }
+            Err(reason) => Self(reason as u32),
+        }
+    }
+
+    /// Why there is no port: the number of a reason.
+    #[inline(always)]
+    pub const fn refusal(self) -> Option<u8> {
+        if self.0 & Self::HELD == 0 { Some(self.0 as u8) } else { None }
+    }
+
+    /// The port, if there is one.
+    #[inline(always)]
+    pub const fn held(self, request: &Request<'_>) -> Held {
+        let id = Id::from_raw(self.0 as u16);
+        let port = Port { wan: request.wan, protocol: request.key.protocol, id };
+        Held { port, flags: (self.0 >> 16) as u8 }
+    }
+}
+
+#[inline(always)]
+fn find_or_make(request: &Request<'_>, apart: bool) -> Step<Held> {
     let key = key(request.owner(), request.key.protocol, request.wan);
     if !apart && let Some(port) = join(request, &key)? {
         return Ok(Held { port, flags: 0 });
@@ -47,14 +86,17 @@ pub fn acquire(request: &Request<'_>, apart: bool) -> Step<Held> {
     if !apart && !hosts::claim(host, request.settings) {
         return Err(Reason::HostMappings);
     }
-    let mut search = search(request);
-    let found = ports::claim(&mut search);
-    let held = Held { port: search.port, flags: 0 };
+    let found = ports::claim(request, pools(request));
+    let id = found.map_or(Id::ZERO, |search| search.id);
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id };
+    let held = Held { port, flags: 0 };
     if apart {
-        return if found { Ok(held) } else { Err(Reason::PortsExhausted) };
+        return if found.is_some() { Ok(held) } else { Err(Reason::PortsExhausted) };
     }
-    let made =
-        if found { make(&key, held, search.generation) } else { Err(Reason::PortsExhausted) };
+    let made = match found {
+        Some(search) => make(&key, held, search.generation),
+        None => Err(Reason::PortsExhausted),
+    };
     let Err(reason) = made else { return Ok(held) };
     hosts::let_go(host, request.settings);
     if !matches!(reason, Reason::MappingRetiring) {
@@ -147,9 +189,9 @@ fn pool(request: &Request<'_>) -> Pool {
     }
 }
 
-/// The search for a free port: the inside one, a random one, or whichever is left.
+/// The pools to search for a free port.
 #[inline(always)]
-fn search<'a>(request: &'a Request<'a>) -> Search<'a> {
+fn pools(request: &Request<'_>) -> [Pool; 2] {
     let pool = pool(request);
     // The privileged ports are few; better an unprivileged one than none.
     let rest = if request.key.protocol == ICMP || pool == request.settings.ports {
@@ -157,30 +199,28 @@ fn search<'a>(request: &'a Request<'a>) -> Search<'a> {
     } else {
         request.settings.ports
     };
-    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
-    Search::new(request, port, [pool, rest])
+    [pool, rest]
 }
 
 /// No port is free: share one with other remote endpoints (RFC 7857 section 3), as netfilter does.
 /// Which of them is really unused towards this remote one shows when the pair is inserted.
 #[inline(never)]
-pub fn share(request: &Request<'_>) -> Step<Held> {
+pub fn share(request: &Request<'_>) -> Answer {
     if request.settings.switches & switches::NO_OVERLAP != 0 {
-        return Err(Reason::PortsExhausted);
+        return Answer::of(Err(Reason::PortsExhausted));
     }
-    let id = Id::new(pool(request).at(request.shared));
+    let id = Id::new(pool(request).at(request.progress.shared));
     let port = Port { wan: request.wan, protocol: request.key.protocol, id };
     if port.is_closed() || own_sockets::own_port(request, id) {
-        return Err(Reason::PortsExhausted);
+        return Answer::of(Err(Reason::PortsExhausted));
     }
-    Ok(Held { port, flags: flags::OVERLAP })
+    Answer::of(Ok(Held { port, flags: flags::OVERLAP }))
 }
 
 /// No port, of a protocol that has none.
 #[inline(always)]
-pub const fn without(request: &Request<'_>) -> Held {
-    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
-    Held { port, flags: flags::ADDRESS_ONLY }
+pub const fn without() -> Answer {
+    Answer(Answer::HELD | (flags::ADDRESS_ONLY as u32) << 16)
 }
 
 /// A random word.

@@ -13,7 +13,7 @@ pub mod own_sockets;
 pub mod pair;
 pub mod permits;
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_loop};
+use aya_ebpf::{bindings::__sk_buff, btf_maps::PerCpuArray, helpers::bpf_loop, macros::btf_map};
 use aya_log_ebpf::debug;
 use masq_common::{
     be::Addr,
@@ -43,14 +43,35 @@ pub struct Request<'a> {
     pub wan: u8,
     /// Flags of the new session ([`masq_common::session::flags`]).
     pub flags: u8,
+    /// How the attempts get on.
+    progress: &'static mut Progress,
+}
+
+/// How the attempts get on. Not on the stack but in a map, of whose values the verifier knows nothing:
+/// otherwise it would go through an attempt for every way that the earlier ones may have ended.
+#[repr(C)]
+pub struct Progress {
     /// The next port to share, as an offset into the pool.
     shared: u32,
-    /// How the next attempt gets its port.
-    stage: Stage,
-    /// Why the last attempt has failed; a class other than "dropped" means that none has.
-    failure: Reason,
+    /// How the next attempt gets its port: a [`Stage`].
+    stage: u8,
+    /// Why the last attempt has failed: a [`Reason`]; of [`Reason::SessionOpened`], it has not.
+    failure: u8,
     /// Whether another CPU has made the session.
-    adopted: bool,
+    adopted: u8,
+    zero: u8,
+}
+
+/// One for each CPU: sessions are created at TC hooks only, which do not interrupt each other.
+#[btf_map]
+static PROGRESS: PerCpuArray<Progress, 1> = PerCpuArray::new();
+
+/// Where the next [`Request`] of this CPU keeps its progress.
+#[inline(always)]
+pub fn progress() -> Step<&'static mut Progress> {
+    let progress = PROGRESS.get_ptr_mut(0).ok_or(Reason::SessionTableFull)?;
+    // SAFETY: this CPU's own element, see above.
+    Ok(unsafe { &mut *progress })
 }
 
 /// Whose session it is.
@@ -76,6 +97,10 @@ enum Stage {
     Without,
 }
 
+const MAPPING: u8 = Stage::Mapping as u8;
+const APART: u8 = Stage::Apart as u8;
+const WITHOUT: u8 = Stage::Without as u8;
+
 /// A port that is held for a session that does not exist yet.
 #[derive(Clone, Copy)]
 pub struct Held {
@@ -100,12 +125,17 @@ impl<'a> Request<'a> {
         (external, wan): (Addr, u8),
         now: Tick,
         flags: u8,
+        progress: &'static mut Progress,
     ) -> Self {
         let stage = if has_ids(key.protocol) { Stage::Mapping } else { Stage::Without };
-        let failure = Reason::SessionOpened;
-        let shared = mapping::random() >> 1;
-        let adopted = false;
-        Self { skb, settings, key, external, now, wan, flags, shared, stage, failure, adopted }
+        *progress = Progress {
+            shared: mapping::random() >> 1,
+            stage: stage as u8,
+            failure: Reason::SessionOpened as u8,
+            adopted: 0,
+            zero: 0,
+        };
+        Self { skb, settings, key, external, now, wan, flags, progress }
     }
 
     /// The inside endpoint.
@@ -140,7 +170,7 @@ impl<'a> Request<'a> {
     /// One attempt after the other.
     #[inline(always)]
     fn try_all(&mut self) -> Step<Made> {
-        self.failure = Reason::PortsExhausted;
+        self.progress.failure = Reason::PortsExhausted as u8;
         // SAFETY: the callback has the signature that the helper calls; `self` outlives the call.
         unsafe {
             bpf_loop(ATTEMPTS, attempt as *mut _, (&raw mut *self).cast(), 0);
@@ -154,26 +184,25 @@ impl<'a> Request<'a> {
             core::net::Ipv4Addr::from(self.key.tuple.destination),
             self.key.tuple.destination_id.get(),
             self.key.protocol,
-            self.failure as u8
+            self.progress.failure
         );
-        if self.failure as u8 == Reason::SessionOpened as u8 {
-            return Ok(if self.adopted { Made::Adopted } else { Made::New });
+        if self.progress.failure == Reason::SessionOpened as u8 {
+            return Ok(if self.progress.adopted != 0 { Made::Adopted } else { Made::New });
         }
-        self.refuse(self.failure);
-        Err(self.failure)
+        let reason = Reason::from_number(self.progress.failure).unwrap_or(Reason::PortsExhausted);
+        self.refuse(reason);
+        Err(reason)
     }
 
     /// What follows from a port being taken towards the remote endpoint.
     #[inline(always)]
     fn step_aside(&mut self) {
-        self.stage = match self.stage {
-            Stage::Mapping => Stage::Apart,
-            Stage::Apart | Stage::Shared => Stage::Shared,
-            Stage::Without => {
-                self.failure = Reason::ProtocolConflict;
-                Stage::Without
-            }
-        };
+        let progress = &mut *self.progress;
+        match progress.stage {
+            MAPPING => progress.stage = Stage::Apart as u8,
+            WITHOUT => progress.failure = Reason::ProtocolConflict as u8,
+            _ => progress.stage = Stage::Shared as u8,
+        }
     }
 }
 
@@ -182,41 +211,40 @@ impl<'a> Request<'a> {
 unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `create` has passed.
     let request = unsafe { &mut *request };
-    let held = match request.stage {
-        Stage::Mapping | Stage::Apart => mapping::acquire(request, request.stage == Stage::Apart),
-        Stage::Shared => {
-            request.shared += 1;
+    let stage = request.progress.stage;
+    let answer = match stage {
+        MAPPING | APART => mapping::acquire(request, stage == APART),
+        WITHOUT => mapping::without(),
+        _ => {
+            request.progress.shared += 1;
             mapping::share(request)
         }
-        Stage::Without => Ok(mapping::without(request)),
     };
-    let held = match held {
-        Ok(held) => held,
-        Err(Reason::PortsExhausted) if request.stage != Stage::Shared => {
-            request.stage = Stage::Shared;
+    if let Some(reason) = answer.refusal() {
+        if reason == Reason::PortsExhausted as u8 && stage != Stage::Shared as u8 {
+            request.progress.stage = Stage::Shared as u8;
             return 0;
         }
-        Err(reason) => {
-            request.failure = reason;
-            // A shared port that one of the router's sockets uses: another one may do.
-            return i64::from(reason as u8 != Reason::PortsExhausted as u8);
-        }
-    };
+        request.progress.failure = reason;
+        // A shared port that one of the router's sockets uses: another one may do.
+        return i64::from(reason != Reason::PortsExhausted as u8);
+    }
+    let held = answer.held(request);
     match pair::insert(request, held) {
         pair::Insertion::Done => {
-            request.failure = Reason::SessionOpened;
+            request.progress.failure = Reason::SessionOpened as u8;
             return 1;
         }
         pair::Insertion::RoomMade => {}
         pair::Insertion::Taken => request.step_aside(),
         pair::Insertion::Adopted => {
-            request.failure = Reason::SessionOpened;
-            request.adopted = true;
+            request.progress.failure = Reason::SessionOpened as u8;
+            request.progress.adopted = 1;
         }
-        pair::Insertion::Full => request.failure = Reason::SessionTableFull,
+        pair::Insertion::Full => request.progress.failure = Reason::SessionTableFull as u8,
     }
     retire::let_go(held);
-    let ended = request.failure as u8 != Reason::PortsExhausted as u8;
+    let ended = request.progress.failure != Reason::PortsExhausted as u8;
     i64::from(ended)
 }
 

@@ -103,7 +103,7 @@ fn make_room(request: &Request<'_>, inbound: &masq_common::flow::FlowKey) -> Ins
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn opened(request: &Request<'_>, half: &SessionHalf) {
     counters::bump(Reason::SessionOpened);
     if !events::wanted(request.settings) {
@@ -113,7 +113,7 @@ fn opened(request: &Request<'_>, half: &SessionHalf) {
         *event = Event {
             nanos: clock::nanos(request.settings),
             inside: half.from,
-            outside: half.to,
+            outside: half.to(),
             reason: Reason::SessionOpened as u8,
             protocol: half.protocol,
             wan: half.wan,

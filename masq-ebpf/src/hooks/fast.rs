@@ -1,10 +1,14 @@
 //! Established flows, both directions: look up, ask for the next hop, rewrite, redirect.
 //!
-//! Cost for each packet: one lookup in the session hash, one FIB lookup, one lookup of the outgoing
-//! device in a small hash (at XDP also of the one it came in by), one read of the coarse clock; the
-//! settings and the counter are array elements.
+//! Cost for each packet: one lookup in the session hash and one read of the coarse clock; next hop,
+//! generation, settings and counter are elements of arrays, which are read without a call. Whoever
+//! has no next hop that holds also pays for a FIB lookup and two or three lookups of devices.
 
-use masq_common::{reason::Reason, session::flags, settings::role};
+use masq_common::{
+    reason::Reason,
+    session::{SessionHalf, flags},
+    settings::{Settings, role, switches},
+};
 
 use crate::{
     clock, config, forward,
@@ -22,9 +26,53 @@ pub fn run<P: Packet>(packet: &P, role: u8) -> Outcome {
 
 #[inline(always)]
 fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
+    let settings = config::settings()?;
     let parsed = parse(packet)?;
-    let found = sessions::find(&parsed.key).ok_or(Reason::NoSession)?;
+    let found = sessions::find(&parsed.tuple, parsed.protocol).ok_or(Reason::NoSession)?;
     let half = &found.half;
+    // What a session remembers was found by a packet that had come in by the same interface, and
+    // had got past all this.
+    let known = forward::recall(packet, &parsed, half);
+    if known.is_none() {
+        admit(packet, role, half, settings)?;
+    }
+    let now = clock::now(settings);
+    // The inbound half of a session that was opened from outside cannot tell by itself.
+    let tells = half.is_outbound() || half.flags & flags::FROM_OUTSIDE == 0;
+    if tells && !found.is_fresh(settings, now) || !tells && !sessions::is_alive(half, settings, now)
+    {
+        return Err(Reason::Stale);
+    }
+    if parsed.ttl <= 1 {
+        return Err(Reason::TtlExpired);
+    }
+    let way = match known {
+        Some(way) if u32::from(forward::largest(packet, &parsed)?) <= way.mtu => way,
+        _ => {
+            forward::resolve(packet, &parsed, half, settings)?;
+            forward::remember(&found, &parsed, now)?
+        }
+    };
+    let (packets, bytes) = match packet.segments() {
+        None => (1, u64::from(parsed.length)),
+        // Every segment gets the headers again.
+        Some((_, segments)) => {
+            let headers = u64::from(20 + parsed.header);
+            let more = u64::from(segments.saturating_sub(1));
+            (more + 1, u64::from(parsed.length) + more * headers)
+        }
+    };
+    let (tcp_flags, sequence) = (parsed.tcp_flags, parsed.sequence);
+    found.touch(now, &Passed { tcp_flags, sequence, packets, bytes });
+    if half.is_outbound() {
+        packet.give_pass(settings);
+    }
+    Ok(packet.send(&parsed, half, way))
+}
+
+/// Whether a packet may be translated by the session that it was found to have.
+#[inline(always)]
+fn admit<P: Packet>(packet: &P, role: u8, half: &SessionHalf, settings: &Settings) -> Step<()> {
     let arrived_by = packet.addressee()?;
     let role = if P::XDP { arrived_by } else { role };
     // Whoever forges the tuple of somebody's session is on the wrong side of it.
@@ -39,28 +87,8 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
     if half.flags & flags::OWN != 0 {
         return Err(Reason::Own);
     }
-    let settings = config::settings()?;
-    let now = clock::now(settings);
-    // The inbound half of a session that was opened from outside cannot tell by itself.
-    let tells = half.is_outbound() || half.flags & flags::FROM_OUTSIDE == 0;
-    if tells && !found.is_fresh(settings, now) || !tells && !sessions::is_alive(half, settings, now)
-    {
-        return Err(Reason::Stale);
+    if settings.switches & switches::NO_FAST_PATH != 0 {
+        return Err(Reason::FastPathOff);
     }
-    if parsed.ttl <= 1 {
-        return Err(Reason::TtlExpired);
-    }
-    let hop = forward::resolve(packet, &parsed, half)?;
-    let (packets, bytes) = match packet.segments() {
-        None => (1, u64::from(parsed.length)),
-        // Every segment gets the headers again.
-        Some((_, segments)) => {
-            let headers = u64::from(20 + parsed.header);
-            let more = u64::from(segments.saturating_sub(1));
-            (more + 1, u64::from(parsed.length) + more * headers)
-        }
-    };
-    let (tcp_flags, sequence) = (parsed.tcp_flags, parsed.sequence);
-    found.touch(now, &Passed { tcp_flags, sequence, packets, bytes });
-    Ok(packet.send(&parsed, half, &hop))
+    Ok(())
 }

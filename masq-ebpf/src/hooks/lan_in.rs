@@ -52,7 +52,10 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
         return outcome;
     }
     // The route to one of the router's own addresses is local: no way for the fast path.
-    if !matches!(reason, Reason::NoSession | Reason::Unusual | Reason::Stale | Reason::NoRoute) {
+    if !matches!(
+        reason,
+        Reason::NoSession | Reason::Unusual | Reason::Stale | Reason::NoRoute | Reason::FastPathOff
+    ) {
         return outcome;
     }
     match hairpin(skb, destination, (flags >> prefix::WAN_SHIFT) as u8) {
@@ -103,7 +106,7 @@ fn hairpin<const LINK: usize>(skb: &Skb<LINK>, external: Addr, wan: u8) -> Step<
     let device = Device { address: external, wan, ..Device::default() };
     wan_out::ensure(skb, full, &device, 0)?;
     let out = sessions::entry(&full.key).ok_or(Reason::MappingRetiring)?;
-    let arrival = out.to.key(full.key.protocol);
+    let arrival = out.to().key(full.key.protocol);
     admit(skb, full, &arrival, wan)?;
     deliver(skb, full, &arrival)
 }
@@ -152,7 +155,7 @@ fn admit<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey, wan
 /// Both translations, and on its way.
 #[inline(never)]
 fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey) -> Step<Outcome> {
-    let to = sessions::entry(arrival).ok_or(Reason::MappingRetiring)?.to;
+    let to = sessions::entry(arrival).ok_or(Reason::MappingRetiring)?.to();
     let way = forward::hairpin(skb, full, &to)?;
     if full.first_fragment {
         fragments::first(skb, full, (to.source, to.destination), true)?;

@@ -32,16 +32,23 @@ use crate::{
 fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step<()> {
     let half = pass(full, key)?;
     if full.first_fragment {
-        let to = (half.to.source, half.to.destination);
+        let to = half.to();
+        let to = (to.source, to.destination);
         fragments::first(skb, full, to, half.is_outbound())?;
     }
     skb.rewrite(&half, full.transport)
 }
 
+/// Notes that a packet passes the half of `key`, which does not change it.
+#[inline(never)]
+fn note(full: &Full, key: &FlowKey) -> Step<()> {
+    pass(full, key).map(|_| ())
+}
+
 /// Notes that a packet passes the half of `key`.
 #[inline(always)]
 fn pass(full: &Full, key: &FlowKey) -> Step<SessionHalf> {
-    let found = sessions::find(key).ok_or(Reason::MappingRetiring)?;
+    let found = sessions::find(&key.tuple, key.protocol).ok_or(Reason::MappingRetiring)?;
     let now = clock::now(config::settings()?);
     found.touch(now, &full.passed());
     Ok(found.half)

@@ -39,7 +39,8 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
             | Reason::NoRoute
             | Reason::OtherDevice
             | Reason::WrongSide
-            | Reason::Own,
+            | Reason::Own
+            | Reason::FastPathOff,
         ) => full(skb).into(),
         outcome => outcome,
     }
@@ -91,7 +92,7 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
 fn translate<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<()> {
     ensure(skb, full, device)?;
     if !has_ids(full.key.protocol) && is_own(&full.key) {
-        let _ = super::pass(full, &full.key);
+        let _ = super::note(full, &full.key);
         return Err(Reason::NoSession);
     }
     super::apply(skb, full, &full.key)

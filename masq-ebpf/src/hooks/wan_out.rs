@@ -18,7 +18,7 @@ use masq_common::{
 
 use crate::{
     clock, config,
-    create::Request,
+    create::{self, Request},
     fragments, icmp_error,
     packet::{
         full::{self, Full, Kind},
@@ -31,6 +31,11 @@ use crate::{
 /// Runs the hook.
 #[inline(always)]
 pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
+    let Ok(settings) = config::settings() else { return Outcome::Ends(Reason::NoRole) };
+    if skb.take_pass(settings) {
+        // The fast path's own work comes by here again: no more than this for it.
+        return Outcome::Ends(Reason::AlreadyTranslated);
+    }
     if !skb.is_ipv4() {
         return Outcome::Ends(Reason::NotIpv4);
     }
@@ -49,7 +54,7 @@ pub fn run<const LINK: usize>(skb: &Skb<LINK>) -> Outcome {
     };
     let ingress = skb.ingress_ifindex();
     if source == device.address && config::is_lan(ingress) {
-        // The fast path's own work comes by here again: no more than this for it.
+        // Likewise, of one that was under way while the number on the pass changed.
         return Outcome::Ends(Reason::AlreadyTranslated);
     }
     let inside = source != device.address && is_inside(source, ingress);
@@ -139,7 +144,8 @@ pub fn ensure<const LINK: usize>(
         return Err(Reason::SourceExcluded);
     }
     let outside = (device.address, device.wan);
-    Request::new(skb.raw(), settings, &full.key, outside, now, flags).create()
+    let progress = create::progress()?;
+    Request::new(skb.raw(), settings, &full.key, outside, now, flags, progress).create()
 }
 
 /// Whether an address cannot be a host's on the far side of a router (RFC 1812 section 5.3.7, RFC 3927
@@ -168,7 +174,7 @@ fn state(full: &Full, device: &Device, settings: &Settings, now: Tick) -> State 
     if !half.is_outbound() {
         return State::Forged;
     }
-    if half.wan != device.wan || half.to.source != device.address {
+    if half.wan != device.wan || half.address != device.address {
         return State::Gone(CloseCause::AddressLost);
     }
     if !sessions::is_alive(half, settings, now) {
@@ -233,7 +239,7 @@ fn own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step
 fn finish_own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, ensured: Step<()>) -> Step<Outcome> {
     ensured.map_err(|_| Reason::Own)?;
     if !has_ids(full.key.protocol) {
-        super::pass(full, &full.key).map_err(|_| Reason::Own)?;
+        super::note(full, &full.key).map_err(|_| Reason::Own)?;
         return Err(Reason::Own);
     }
     super::apply(skb, full, &full.key).map_err(|reason| match reason {

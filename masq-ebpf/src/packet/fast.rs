@@ -4,7 +4,7 @@
 use core::mem::offset_of;
 use masq_common::{
     be::{Addr, Id},
-    flow::{FlowKey, ICMP, TCP, Tuple, UDP},
+    flow::{ICMP, TCP, Tuple, UDP},
     icmp,
     reason::Reason,
     tcp,
@@ -22,8 +22,10 @@ const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
 /// A packet that the fast hooks can look up.
 pub struct Fast {
-    /// Its 5-tuple.
-    pub key: FlowKey,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// IP protocol number.
+    pub protocol: u8,
     /// Total length from the IP header on.
     pub length: u16,
     /// Type-of-service byte.
@@ -114,7 +116,8 @@ pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
         destination_id: transport.destination,
     };
     Ok(Fast {
-        key: tuple.key(protocol),
+        tuple,
+        protocol,
         length,
         tos,
         ttl,

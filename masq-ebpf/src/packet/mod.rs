@@ -13,10 +13,9 @@ pub mod xdp;
 
 use core::ffi::c_void;
 
-use masq_common::session::SessionHalf;
+use masq_common::{hop::Way, session::SessionHalf, settings::Settings};
 
 use crate::{
-    forward::Hop,
     packet::fast::Fast,
     verdict::{Outcome, Step},
 };
@@ -76,11 +75,21 @@ pub trait Packet {
     /// to be looked up for that, the device's role.
     fn addressee(&self) -> Step<u8>;
 
+    /// Whether it was sent to the station with this link-layer address, as far as [`addressee`]
+    /// would look at that.
+    ///
+    /// [`addressee`]: Self::addressee
+    fn is_addressed_to(&self, station: [u8; 6]) -> bool;
+
     /// Size of the segments that a super-packet will be cut into, without headers, and their
     /// number; `None` for an ordinary packet.
     fn segments(&self) -> Option<(u32, u32)>;
 
-    /// Rewrites the packet as `half` says, takes one off its TTL and sends it to `hop`. Nothing
+    /// Lets WAN egress, which a packet may come by again after [`send`](Self::send), know that there
+    /// is nothing left to do.
+    fn give_pass(&self, settings: &Settings);
+
+    /// Rewrites the packet as `half` says, takes one off its TTL and sends it on its `way`. Nothing
     /// has been changed if the outcome is an untouched one.
-    fn send(&self, parsed: &Fast, half: &SessionHalf, hop: &Hop) -> Outcome;
+    fn send(&self, parsed: &Fast, half: &SessionHalf, way: &Way) -> Outcome;
 }

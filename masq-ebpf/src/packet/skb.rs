@@ -15,17 +15,18 @@ use masq_common::{
     be::Addr,
     checksum::Delta,
     flow::{ICMP, UDP, UDP_LITE, has_ids, pseudo_checksum},
+    hop::Way,
     reason::Reason,
     session::SessionHalf,
+    settings::{Settings, caps},
 };
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
-    forward::Hop,
     packet::{
         ETHERNET, Packet, RAW,
         fast::{Fast, at},
-        xdp::{rewrite_ip, rewrite_link, set},
+        xdp::{rewrite_ip, rewrite_link, rewrite_ports, set},
     },
     verdict::{Outcome, Step},
 };
@@ -34,6 +35,8 @@ use crate::{
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
 /// `skb->pkt_type` of a packet for this machine.
 const PACKET_HOST: u32 = 0;
+/// Where in the control block the pass of a packet stands, two words.
+const PASS: usize = 3;
 /// Bytes that the fast hooks read at most.
 const HEADERS: u32 = (ETHERNET + Ipv4Hdr::LEN + TcpHdr::LEN) as u32;
 
@@ -171,7 +174,7 @@ impl<const LINK: usize> Skb<LINK> {
             return Ok(());
         };
         let (offset, flags) = (transport + offset, mangled(half.protocol));
-        self.fix_transport_checksum(offset, half.addr_delta, flags | BPF_F_PSEUDO_HDR)?;
+        self.fix_transport_checksum(offset, half.addr_delta(), flags | BPF_F_PSEUDO_HDR)?;
         if !has_ids(half.protocol) {
             return Ok(());
         }
@@ -191,11 +194,13 @@ impl<const LINK: usize> Skb<LINK> {
     pub fn rewrite(&self, half: &SessionHalf, transport: usize) -> Step<()> {
         self.fix_transport(half, transport)?;
         if half.protocol == ICMP {
-            self.store(transport + 4, half.identifier().raw())?;
+            self.store(transport + 4, half.id.raw())?;
         } else if has_ids(half.protocol) {
-            self.store(transport, [half.to.source_id.raw(), half.to.destination_id.raw()])?;
+            let to = half.to();
+            self.store(transport, [to.source_id.raw(), to.destination_id.raw()])?;
         }
-        self.rewrite_addresses(half.to.source, half.to.destination, half.addr_delta)
+        let to = half.to();
+        self.rewrite_addresses(to.source, to.destination, half.addr_delta())
     }
 
     /// Whether IPsec has unpacked it from another packet.
@@ -207,6 +212,22 @@ impl<const LINK: usize> Skb<LINK> {
             let size = size_of::<bpf_xfrm_state>() as u32;
             bpf_skb_get_xfrm_state(self.skb, 0, &raw mut state, size, 0) == 0
         }
+    }
+
+    /// Whether the fast path has given this packet its pass, which is taken away. The kernel keeps
+    /// other things in the same place, none of which is a random number of 64 bits.
+    #[inline(always)]
+    pub fn take_pass(&self, settings: &Settings) -> bool {
+        // SAFETY: as in `give_pass`.
+        unsafe {
+            let first = ptr::read_volatile(&raw const (*self.skb).cb[PASS]);
+            let second = ptr::read_volatile(&raw const (*self.skb).cb[PASS + 1]);
+            if first == 0 || first != settings.pass[0] || second != settings.pass[1] {
+                return false;
+            }
+            ptr::write_volatile(&raw mut (*self.skb).cb[PASS], 0);
+        }
+        true
     }
 
     /// Puts an empty link-layer header in front of a packet that has none.
@@ -252,10 +273,9 @@ impl<const LINK: usize> Skb<LINK> {
         unsafe {
             rewrite_ip(ip, parsed, half);
             if half.protocol == ICMP {
-                set(ports, 4, half.identifier().raw());
+                set(ports, 4, half.id.raw());
             } else {
-                set(ports, 0, half.to.source_id.raw());
-                set(ports, 2, half.to.destination_id.raw());
+                rewrite_ports(ports, half);
             }
         }
         Ok(())
@@ -264,8 +284,8 @@ impl<const LINK: usize> Skb<LINK> {
     /// The link-layer header that the next device wants: rewritten, added, or left for the kernel
     /// to take off.
     #[inline(always)]
-    fn rewrite_link(&self, hop: &Hop) -> Step<()> {
-        if !hop.ethernet {
+    fn rewrite_link(&self, way: &Way) -> Step<()> {
+        if way.caps & caps::ETHERNET == 0 {
             return Ok(());
         }
         if LINK == RAW {
@@ -274,7 +294,7 @@ impl<const LINK: usize> Skb<LINK> {
         let eth: *mut EthHdr = at(self.pointers(), 0).ok_or(Reason::RewriteFailed)?;
         // SAFETY: `at` has checked that the header is accessible.
         unsafe {
-            rewrite_link(eth, hop);
+            rewrite_link(eth, way);
             if LINK == RAW {
                 (*eth).ether_type = IPV4 as u16;
             }
@@ -332,6 +352,11 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
+    fn is_addressed_to(&self, _station: [u8; 6]) -> bool {
+        self.pkt_type() == PACKET_HOST
+    }
+
+    #[inline(always)]
     fn segments(&self) -> Option<(u32, u32)> {
         match self.gso_size() {
             0 => None,
@@ -340,14 +365,23 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
-    fn send(&self, parsed: &Fast, half: &SessionHalf, hop: &Hop) -> Outcome {
+    fn give_pass(&self, settings: &Settings) {
+        // SAFETY: the context is valid while the program runs, and these words are the programs' own.
+        unsafe {
+            ptr::write_volatile(&raw mut (*self.skb).cb[PASS], settings.pass[0]);
+            ptr::write_volatile(&raw mut (*self.skb).cb[PASS + 1], settings.pass[1]);
+        }
+    }
+
+    #[inline(always)]
+    fn send(&self, parsed: &Fast, half: &SessionHalf, way: &Way) -> Outcome {
         // Both steps fail only when memory runs out, half way: then the packet has to go.
-        let written = self.rewrite_headers(parsed, half).and_then(|()| self.rewrite_link(hop));
+        let written = self.rewrite_headers(parsed, half).and_then(|()| self.rewrite_link(way));
         if let Err(reason) = written {
             return Outcome::Ends(reason);
         }
         let reason = if half.is_outbound() { Reason::OutboundFast } else { Reason::InboundFast };
         // SAFETY: the helper takes any interface index.
-        Outcome::Redirected(reason, unsafe { bpf_redirect(hop.ifindex, 0) })
+        Outcome::Redirected(reason, unsafe { bpf_redirect(way.ifindex, 0) })
     }
 }

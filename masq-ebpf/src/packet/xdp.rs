@@ -9,14 +9,15 @@ use aya_ebpf::{EbpfContext as _, bindings::xdp_md, helpers::bpf_redirect, progra
 use masq_common::{
     checksum::Delta,
     flow::{ICMP, TCP, UDP},
+    hop::Way,
     reason::Reason,
     session::SessionHalf,
+    settings::Settings,
 };
 use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
     config,
-    forward::Hop,
     packet::{
         ETHERNET, Packet,
         fast::{Fast, at, field},
@@ -57,13 +58,32 @@ pub unsafe fn rewrite_ip(ip: *mut Ipv4Hdr, parsed: &Fast, half: &SessionHalf) {
     // SAFETY: accessible, as the caller promises.
     unsafe {
         let old: u16 = field(ip, ttl_and_protocol);
-        let new = u16::from_ne_bytes([parsed.ttl - 1, parsed.key.protocol]);
-        let delta = half.addr_delta.and(Delta::word(old, new));
+        let new = u16::from_ne_bytes([parsed.ttl - 1, parsed.protocol]);
+        let delta = half.addr_delta().and(Delta::word(old, new));
         let check: u16 = field(ip, offset_of!(Ipv4Hdr, check));
         set(ip, ttl_and_protocol, new);
         set(ip, offset_of!(Ipv4Hdr, check), delta.apply(check));
-        set(ip, offset_of!(Ipv4Hdr, src_addr), half.to.source.raw());
-        set(ip, offset_of!(Ipv4Hdr, dst_addr), half.to.destination.raw());
+        if half.is_outbound() {
+            set(ip, offset_of!(Ipv4Hdr, src_addr), half.address.raw());
+        } else {
+            set(ip, offset_of!(Ipv4Hdr, dst_addr), half.address.raw());
+        }
+    }
+}
+
+/// Rewrites the port that changes, in a header that begins with the two ports.
+///
+/// # Safety
+/// Four bytes from `header` on have to be accessible.
+#[inline(always)]
+pub unsafe fn rewrite_ports<H>(header: *mut H, half: &SessionHalf) {
+    // SAFETY: accessible, as the caller promises.
+    unsafe {
+        if half.is_outbound() {
+            set(header, 0, half.id.raw());
+        } else {
+            set(header, 2, half.id.raw());
+        }
     }
 }
 
@@ -72,11 +92,16 @@ pub unsafe fn rewrite_ip(ip: *mut Ipv4Hdr, parsed: &Fast, half: &SessionHalf) {
 /// # Safety
 /// The header has to be accessible.
 #[inline(always)]
-pub unsafe fn rewrite_link(eth: *mut EthHdr, hop: &Hop) {
+pub unsafe fn rewrite_link(eth: *mut EthHdr, way: &Way) {
     // SAFETY: accessible, as the caller promises.
     unsafe {
-        set(eth, offset_of!(EthHdr, dst_addr), hop.destination);
-        set(eth, offset_of!(EthHdr, src_addr), hop.source);
+        // Word by word: the compiler would call a function that copies byte by byte.
+        let [a, b, c, d, e, f] = way.destination;
+        set(eth, 0, u32::from_ne_bytes([a, b, c, d]));
+        set(eth, 4, u16::from_ne_bytes([e, f]));
+        let [a, b, c, d, e, f] = way.source;
+        set(eth, 6, u16::from_ne_bytes([a, b]));
+        set(eth, 8, u32::from_ne_bytes([c, d, e, f]));
     }
 }
 
@@ -93,21 +118,19 @@ impl Frame {
                     let tcp: *mut TcpHdr = at(window, offset).ok_or(Reason::Unusual)?;
                     let check = offset_of!(TcpHdr, check);
                     set(tcp, check, half.transport_delta().apply(field(tcp, check)));
-                    set(tcp, 0, half.to.source_id.raw());
-                    set(tcp, 2, half.to.destination_id.raw());
+                    rewrite_ports(tcp, half);
                 }
                 UDP => {
                     let udp: *mut UdpHdr = at(window, offset).ok_or(Reason::Unusual)?;
                     let check = offset_of!(UdpHdr, check);
                     set(udp, check, half.transport_delta().apply_udp(field(udp, check)));
-                    set(udp, 0, half.to.source_id.raw());
-                    set(udp, 2, half.to.destination_id.raw());
+                    rewrite_ports(udp, half);
                 }
                 ICMP => {
                     let icmp: *mut Icmpv4Hdr = at(window, offset).ok_or(Reason::Unusual)?;
                     let check = offset_of!(Icmpv4Hdr, check);
                     set(icmp, check, half.id_delta().apply(field(icmp, check)));
-                    set(icmp, offset_of!(Icmpv4Hdr, data), half.identifier().raw());
+                    set(icmp, offset_of!(Icmpv4Hdr, data), half.id.raw());
                 }
                 _ => return Err(Reason::Unusual),
             }
@@ -150,13 +173,17 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn addressee(&self) -> Step<u8> {
-        let eth: *const EthHdr = at(self.window(), 0).ok_or(Reason::Unusual)?;
         let device = config::device(self.ifindex()).ok_or(Reason::NoRole)?;
-        let [a, b, c, d, e, f] = device.mac;
-        let mac = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
+        if self.is_addressed_to(device.mac) { Ok(device.role) } else { Err(Reason::NotForUs) }
+    }
+
+    #[inline(always)]
+    fn is_addressed_to(&self, station: [u8; 6]) -> bool {
+        let Some(eth) = at::<EthHdr>(self.window(), 0) else { return false };
+        let [a, b, c, d, e, f] = station;
+        let station = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
         // SAFETY: `at` has checked that the whole header is accessible.
-        let destination: (u32, u16) = unsafe { (field(eth, 0), field(eth, 4)) };
-        if destination == mac { Ok(device.role) } else { Err(Reason::NotForUs) }
+        station == unsafe { (field(eth, 0), field(eth, 4)) }
     }
 
     #[inline(always)]
@@ -165,22 +192,25 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn send(&self, parsed: &Fast, half: &SessionHalf, hop: &Hop) -> Outcome {
+    fn give_pass(&self, _settings: &Settings) {}
+
+    #[inline(always)]
+    fn send(&self, parsed: &Fast, half: &SessionHalf, way: &Way) -> Outcome {
         let window = self.window();
         let (Some(eth), Some(ip)) = (at::<EthHdr>(window, 0), at::<Ipv4Hdr>(window, ETHERNET))
         else {
             return Outcome::Ends(Reason::Unusual);
         };
-        if let Err(reason) = self.rewrite_transport(half, parsed.key.protocol) {
+        if let Err(reason) = self.rewrite_transport(half, parsed.protocol) {
             return Outcome::Ends(reason);
         }
         // SAFETY: `at` has checked that both headers are accessible.
         unsafe {
             rewrite_ip(ip, parsed, half);
-            rewrite_link(eth, hop);
+            rewrite_link(eth, way);
         }
         let reason = if half.is_outbound() { Reason::OutboundFast } else { Reason::InboundFast };
         // SAFETY: the helper takes any interface index.
-        Outcome::Redirected(reason, unsafe { bpf_redirect(hop.ifindex, 0) })
+        Outcome::Redirected(reason, unsafe { bpf_redirect(way.ifindex, 0) })
     }
 }

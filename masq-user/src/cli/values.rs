@@ -17,6 +17,9 @@ pub enum Mode {
     Xdp,
     /// TC everywhere
     Tc,
+    /// Nowhere: the kernel routes every packet, so that its FORWARD rules, its shapers and tcpdump
+    /// see all of it; two to three times slower
+    Kernel,
 }
 
 /// Filtering policies.

@@ -7,7 +7,7 @@ use crate::{
     cli::StatsArgs,
     control::{
         client,
-        proto::{Answer, Ask, InterfaceInfo, Mode, Stats},
+        proto::{Answer, Ask, InterfaceInfo, Stats},
     },
     duration::Secs,
     error::Result,
@@ -85,8 +85,7 @@ pub fn describe(interface: &InterfaceInfo) -> String {
     let state = match (interface.index, interface.mode) {
         (None, _) => "does not exist at present".to_owned(),
         (_, None) => "nothing attached".to_owned(),
-        (_, Some(Mode::Tc)) => format!("tc: {why}"),
-        (_, Some(Mode::Xdp)) => format!("xdp: {why}"),
+        (_, Some(mode)) => format!("{}: {why}", mode.as_str()),
     };
     let address = match (interface.is_wan(), interface.address) {
         (false, _) => String::new(),
@@ -104,6 +103,7 @@ fn occupancy(name: &str, used: u64, max: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::proto::Mode;
 
     #[test]
     fn interfaces_are_described_in_every_state() {

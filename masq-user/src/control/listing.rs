@@ -60,7 +60,7 @@ pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result
 
 /// The ends of a session, told by its outbound half.
 fn ends(half: &SessionHalf) -> Ends {
-    let (from, to) = (&half.from, &half.to);
+    let (from, to) = (half.from, half.to());
     let endpoint = |address: Addr, id: Id| Endpoint { address: address.into(), port: id.get() };
     if half.protocol == ICMP {
         // A query has one identifier, which belongs to the inside whichever side asks.
@@ -68,7 +68,7 @@ fn ends(half: &SessionHalf) -> Ends {
         return Ends {
             protocol: ICMP,
             inside: endpoint(from.source, inside),
-            external: endpoint(to.source, half.identifier()),
+            external: endpoint(to.source, half.id),
             remote: endpoint(from.destination, Id::ZERO),
         };
     }

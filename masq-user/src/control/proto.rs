@@ -138,6 +138,8 @@ pub enum Mode {
     Tc,
     /// Native XDP.
     Xdp,
+    /// There is none.
+    Kernel,
 }
 
 impl Mode {
@@ -146,6 +148,7 @@ impl Mode {
         match self {
             Self::Tc => "tc",
             Self::Xdp => "xdp",
+            Self::Kernel => "kernel",
         }
     }
 }

@@ -4,6 +4,7 @@
 mod batch;
 mod counters;
 mod fragments;
+mod next_hops;
 mod policy;
 mod ports;
 mod sessions;
@@ -16,6 +17,7 @@ use aya::{
 
 pub use counters::{Counters, PortsHeld};
 pub use fragments::Fragments;
+pub use next_hops::NextHops;
 pub use policy::{Devices, Policy, PrefixTable, SettingsCell};
 pub use ports::Ports;
 pub use sessions::{SessionBatches, Sessions};

@@ -38,7 +38,7 @@ pub fn rewrite(packet: &mut [u8], translation: &Translation, hop: Hop) -> Result
     if translation.identification == 0 {
         return Err(Unsendable::NoIdentification);
     }
-    let mut delta = translation.delta;
+    let mut delta = Delta::from_raw(translation.delta);
     if hop == Hop::Due {
         let ttl = header[TTL];
         if ttl <= 1 {
@@ -77,7 +77,8 @@ pub(super) mod tests {
         let identification = u16::from_ne_bytes(identification);
         let delta = Delta::addr(datagram.source, source)
             .and(Delta::addr(datagram.destination, destination))
-            .and(Delta::word(datagram.identification, identification));
+            .and(Delta::word(datagram.identification, identification))
+            .raw();
         Translation { datagram, source, destination, delta, identification, seen: Tick(0) }
     }
 

@@ -59,7 +59,7 @@ impl Sessions {
             };
             let half = Half {
                 from: key(entry.from),
-                to: key(entry.to),
+                to: key(entry.to()),
                 outbound: entry.flags & flags::OUTBOUND != 0,
                 own: entry.flags & flags::OWN != 0,
                 shared: entry.flags & flags::OVERLAP != 0,

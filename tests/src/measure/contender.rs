@@ -46,6 +46,7 @@ impl Contender {
             Self::BareXdp => "bare XDP forwarding, no NAT",
             Self::Masq(Mode::Tc) => "masq, TC",
             Self::Masq(Mode::Xdp) => "masq, XDP",
+            Self::Masq(Mode::Kernel) => "masq without fast path",
         }
     }
 
@@ -58,6 +59,7 @@ impl Contender {
             Self::BareXdp => "xdp_forward",
             Self::Masq(Mode::Tc) => "masq_tc",
             Self::Masq(Mode::Xdp) => "masq_xdp",
+            Self::Masq(Mode::Kernel) => "masq_kernel",
         }
     }
 

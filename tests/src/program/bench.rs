@@ -20,6 +20,7 @@ use masq_common::{
     abi::programs,
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
+    settings::{Settings, switches},
 };
 
 use super::{Hook, Output, Tables, Verdict};
@@ -69,6 +70,30 @@ impl Bench {
         let mut bench = Self { tables, namespace, _peer: peer, lan, wan };
         bench.attach_xdp();
         bench
+    }
+
+    /// Lets sessions remember their next hops, which the daemon does wherever the kernel can.
+    pub fn remember_next_hops(&mut self) {
+        self.tables.watch_neighbours();
+        self.forget_next_hops(false);
+        let mut settings = Settings::DEFAULT;
+        settings.switches |= switches::NEXT_HOPS;
+        self.tables.set_settings(&settings);
+    }
+
+    /// Has all sessions ask for their next hops anew, and begins a new epoch of the table if asked
+    /// to.
+    pub fn forget_next_hops(&mut self, epoch: bool) {
+        let Program::Xdp(program) = &*self.tables.program(programs::FORGET) else {
+            panic!("forget is an XDP program")
+        };
+        let mut data = [0; 14];
+        data[0] = u8::from(epoch);
+        let run = || {
+            let options = TestRunOptions { data_in: Some(&data), ..TestRunOptions::new() };
+            program.test_run(options).expect("run the program forget").return_value
+        };
+        assert_eq!(self.namespace.run(run), 1, "the changes of routes cannot be read");
     }
 
     /// The namespace, for routes and sockets that a test needs besides.

@@ -12,6 +12,7 @@ use masq_common::{
     be::{Addr, Id},
     flow::{FlowKey, ICMP, TCP, Tuple},
     fragment::{Datagram, Translation},
+    hop::{Generations, Hop},
     mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index},
     reason::Reason,
     session::{SessionHalf, SessionPair},
@@ -20,6 +21,7 @@ use masq_common::{
     tcp,
     time::Tick,
 };
+use masq_user::next_hops::{self, Offsets};
 
 use crate::{
     lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
@@ -48,7 +50,10 @@ impl Tables {
     /// # Panics
     /// If the kernel refuses a map.
     pub fn load(object: &[u8], lan: u32, wan: u32, ethernet: bool) -> Self {
-        let ebpf = EbpfLoader::new()
+        let offsets = Offsets::of_the_kernel().expect("a kernel that describes its types");
+        let mut loader = EbpfLoader::new();
+        offsets.tell(&mut loader);
+        let ebpf = loader
             .map_max_entries(maps::SESSIONS, TABLE_SIZE)
             .map_max_entries(maps::MAPPINGS, TABLE_SIZE)
             .load(object)
@@ -98,6 +103,32 @@ impl Tables {
             }
             Err(error) => panic!("cannot load the program {name}: {error}"),
         }
+    }
+
+    /// Lets sessions remember their next hops, as the daemon does; [`Bench::remember_next_hops`] does
+    /// the rest.
+    ///
+    /// [`Bench::remember_next_hops`]: crate::program::Bench::remember_next_hops
+    pub(super) fn watch_neighbours(&mut self) {
+        next_hops::watch_neighbours(&mut self.ebpf).expect("watch the kernel's neighbours");
+    }
+
+    /// The next hop with this number.
+    pub fn next_hop(&mut self, number: u32) -> Hop {
+        let map: Array<_, Hop> = typed(self.map_mut(maps::HOPS));
+        map.get(&number, 0).expect("read a next hop")
+    }
+
+    /// Changes a next hop, which nobody does in earnest.
+    pub fn set_next_hop(&mut self, number: u32, hop: Hop) {
+        let mut map: Array<_, Hop> = typed(self.map_mut(maps::HOPS));
+        map.set(number, hop, 0).expect("write a next hop");
+    }
+
+    /// How many next hops were written since the last new epoch.
+    pub fn next_hops_used(&mut self) -> u64 {
+        let map: Array<_, Generations> = typed(self.map_mut(maps::GENERATIONS));
+        map.get(&0, 0).expect("read the generations").used
     }
 
     /// Changes the settings.
@@ -157,7 +188,7 @@ impl Tables {
             protocol: half.protocol,
             wan: half.wan,
         };
-        let mapping = Mapping { generation, external: half.to.source_id, zero: 0 };
+        let mapping = Mapping { generation, external: half.id, zero: 0 };
         let mut mappings: HashMap<_, MappingKey, Mapping> = typed(self.map_mut(maps::MAPPINGS));
         mappings.insert(key, mapping, 0).expect("write a mapping");
         let mut sessions: HashMap<_, FlowKey, SessionHalf> = typed(self.map_mut(maps::SESSIONS));
@@ -168,7 +199,7 @@ impl Tables {
 
     /// Makes the external port of a session held by its inside endpoint once more.
     fn hold_port(&mut self, half: &SessionHalf, owner: Owner) -> u32 {
-        let slot = slot_index(half.wan, half.protocol, half.to.source_id);
+        let slot = slot_index(half.wan, half.protocol, half.id);
         let slot = slot.expect("a protocol that is translated");
         let mut ports: Array<_, PortSlot> = typed(self.map_mut(maps::PORTS));
         let state = SlotState(ports.get(&slot, 0).expect("read a port slot").state);

@@ -106,7 +106,8 @@ impl Notes {
             other => (OUTSIDE, other),
         };
         let delta = Delta::addr(datagram.source, source)
-            .and(Delta::addr(datagram.destination, destination));
+            .and(Delta::addr(datagram.destination, destination))
+            .raw();
         let identification = datagram.identification;
         let translation =
             Translation { datagram, source, destination, delta, identification, seen: Tick(0) };

@@ -34,6 +34,7 @@ pub fn show(script: &mut Script, mode: Mode) {
     let explanation = match mode {
         Mode::Tc => "traffic control: works on any interface, keeps large packets whole",
         Mode::Xdp => "express data path: in the driver, before the kernel's network stack",
+        Mode::Kernel => "no fast path: the kernel routes every packet",
     };
     script.chapter(&format!("masq run --mode {}", mode.as_str()), explanation);
     let built = script.make("the network", |_| {

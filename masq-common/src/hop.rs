@@ -1,0 +1,199 @@
+//! Next hops that sessions remember, so that the kernel's routing is not asked for every packet.
+//!
+//! The table of hops holds what the routing has answered; a session half remembers the number of
+//! its hop in a [`Ticket`], with the generation in which it was asked. A ticket of an earlier
+//! generation is worth nothing, and its session asks anew.
+//!
+//! The kernel itself ends a generation. It counts every change of routes, rules, addresses and
+//! forwarding switches (`rt_genid`), since the routes that its own sockets remember end with it;
+//! we read that number. For neighbours there is no such number; a program of ours in the kernel's
+//! neighbour code counts, separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one
+//! that changes does not make the sessions of all others ask. A generation is the sum of the two:
+//! both only grow, so a sum that is the same means that neither has.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::time::{Span, Tick};
+
+/// How many generations there are: one for each set of neighbours. A power of two.
+pub const NEIGHBOURHOODS: usize = 256;
+
+/// Entries of the table of hops. A power of two, at most 65,536.
+pub const HOPS: u32 = 8192;
+
+/// Entries that are looked at for a hop, from its place on.
+pub const PROBES: u32 = 4;
+
+/// How long an entry of an earlier epoch stays as it is: no program that has seen a ticket to it is
+/// still running then.
+pub const REST: Span = Span::from_secs(1);
+
+/// What a session half remembers of its next hop, in one word, so that it is never half written.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// No hop is known.
+    pub const NONE: Self = Self(0);
+
+    /// Of a packet with this type-of-service byte: the number of its hop (never 0), and the
+    /// generation of the neighbourhood of that.
+    #[inline(always)]
+    pub const fn new(hop: u32, tos: u8, generation: u32) -> Self {
+        Self((hop as u64 & 0xffff) << 48 | (class(tos) as u64) << 40 | generation as u64)
+    }
+
+    /// Number of the hop in its table; 0 for none.
+    #[inline(always)]
+    pub const fn hop(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+
+    /// Whether it holds for a packet with this type-of-service byte, in this generation.
+    #[inline(always)]
+    pub const fn holds(self, tos: u8, generation: u32) -> bool {
+        let there = self.0 & 0x0000_ff00_ffff_ffff;
+        there == (class(tos) as u64) << 40 | generation as u64
+    }
+}
+
+/// The part of the type-of-service byte that rules and routes may look at (RFC 2474): not the two
+/// bits of explicit congestion notification, which change from packet to packet.
+#[inline(always)]
+const fn class(tos: u8) -> u8 {
+    tos & 0xfc
+}
+
+/// A next hop: a value of the table.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Hop {
+    /// 0, or [`BUSY`](Self::BUSY), or [`ready`](Self::ready) of the epoch in which it was written.
+    pub state: u64,
+    /// What it is.
+    pub way: Way,
+}
+
+impl Hop {
+    /// The entry is being written.
+    pub const BUSY: u64 = 1;
+
+    /// The entry is complete.
+    #[inline(always)]
+    pub const fn ready(epoch: u32) -> u64 {
+        2 | (epoch as u64) << 32
+    }
+
+    /// Whether an entry in this `state` may be written anew at `now`.
+    #[inline(always)]
+    pub const fn is_free(state: u64, epoch: Epoch, now: Tick) -> bool {
+        state == 0
+            || state & 2 != 0
+                && (state >> 32) as u32 != epoch.number
+                && now.since(epoch.began).0 > REST.0
+    }
+}
+
+/// Which entries of the table may be used.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Epoch {
+    /// Entries of other epochs are only waiting to be written anew.
+    pub number: u32,
+    /// When it began.
+    pub began: Tick,
+}
+
+/// From where to where: all that a packet needs to be sent on.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Way {
+    /// The interface that the packets come in by: rules may look at it.
+    pub arrival: u32,
+    /// The interface that they leave by.
+    pub ifindex: u32,
+    /// Length of the largest IP packet that may be sent there.
+    pub mtu: u32,
+    /// Of the interface that they leave by: see [`crate::settings::caps`].
+    pub caps: u32,
+    /// Link-layer address of the interface that they come in by: who else is addressed is not ours.
+    pub addressee: [u8; 6],
+    /// Link-layer address of the next hop.
+    pub destination: [u8; 6],
+    /// Link-layer address of the interface that they leave by.
+    pub source: [u8; 6],
+    /// The neighbourhood of the next hop, below [`NEIGHBOURHOODS`].
+    pub neighbourhood: u16,
+    /// Reserved, zero.
+    pub zero: [u32; 5],
+}
+
+impl Way {
+    /// Where its entry is looked for first.
+    #[inline(always)]
+    pub fn place(&self) -> u32 {
+        let [_, _, a, b, c, d] = self.destination;
+        let mut hash = u32::from_ne_bytes([a, b, c, d]);
+        hash ^= self.ifindex.rotate_left(16) ^ self.arrival.rotate_left(24) ^ self.mtu;
+        hash = hash.wrapping_mul(0x9e37_79b1);
+        hash >> 16
+    }
+}
+
+/// The neighbourhood of a neighbour, given the first four bytes of its address as they stand in
+/// memory.
+#[inline(always)]
+pub const fn neighbourhood(address: u32) -> u16 {
+    let folded = address ^ address >> 16;
+    ((folded ^ folded >> 8) & (NEIGHBOURHOODS as u32 - 1)) as u16
+}
+
+/// The generations: the single value of their map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Generations {
+    /// Counts every change that [`of`](Self::of) counts, before that does.
+    pub changes: u64,
+    /// Where the kernel counts the changes of the routes of this network namespace: an address; 0
+    /// while it is not known.
+    pub routes: u64,
+    /// See [`Epoch`].
+    pub epoch: Epoch,
+    /// Hops that were written in this epoch.
+    pub used: u64,
+    /// The changes of each neighbourhood, and those that concern them all; the lower 32 bits count.
+    pub of: [u64; NEIGHBOURHOODS],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_holds_for_its_class_and_generation_only() {
+        let ticket = Ticket::new(8191, 0xb8, 7);
+        assert_eq!(ticket.hop(), 8191);
+        assert!(ticket.holds(0xb8, 7) && ticket.holds(0xb9, 7), "ECN is no class");
+        assert!(!ticket.holds(0xb8, 8) && !ticket.holds(0, 7));
+        assert_eq!(Ticket::NONE.hop(), 0, "which no hop has");
+    }
+
+    #[test]
+    fn an_entry_rests_before_it_is_written_anew() {
+        let epoch = Epoch { number: 2, began: Tick(100) };
+        let (old, new) = (Hop::ready(1), Hop::ready(2));
+        assert!(Hop::is_free(0, epoch, Tick(100)));
+        assert!(!Hop::is_free(old, epoch, Tick(100 + REST.0)));
+        assert!(Hop::is_free(old, epoch, Tick(101 + REST.0)));
+        assert!(!Hop::is_free(new, epoch, Tick(10_000)));
+        assert!(!Hop::is_free(Hop::BUSY, epoch, Tick(10_000)));
+    }
+
+    #[test]
+    fn every_bit_of_an_address_counts_for_its_neighbourhood() {
+        for bit in 0..32 {
+            assert_ne!(neighbourhood(0), neighbourhood(1 << bit));
+        }
+    }
+}

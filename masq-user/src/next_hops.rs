@@ -1,0 +1,63 @@
+//! Lets sessions remember their next hops: tells the programs where the kernel counts the changes of
+//! its routes, and attaches one of them to the places in its neighbour code where every change ends.
+//!
+//! What they do with it stands in `masq_common::hop`. Where the kernel does not let us, every packet
+//! asks the routing, which is slower and never wrong either.
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, RawTracePoint},
+};
+use masq_common::abi::programs;
+
+use crate::kernel_types::Types;
+
+/// The tracepoints behind which a neighbour may be another one than before.
+const NEIGHBOUR_TRACEPOINTS: [&str; 3] =
+    ["neigh_update_done", "neigh_timer_handler", "neigh_cleanup_and_release"];
+
+/// Where in the kernel's structures the programs find what they need: the names of their global
+/// variables, and the values.
+pub struct Offsets([(&'static str, u32); 5]);
+
+impl Offsets {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// If the kernel does not describe its types.
+    pub fn of_the_kernel() -> Result<Self> {
+        let types = Types::of_the_kernel()?;
+        let routes = types.offset("net", "ipv4")? + types.offset("netns_ipv4", "rt_genid")?;
+        Ok(Self([
+            ("NEIGHBOUR_ADDRESS", types.offset("neighbour", "primary_key")?),
+            ("XDP_QUEUE", types.offset("xdp_buff", "rxq")?),
+            ("QUEUE_DEVICE", types.offset("xdp_rxq_info", "dev")?),
+            ("DEVICE_NET", types.offset("net_device", "nd_net")?),
+            ("NET_ROUTES", routes),
+        ]))
+    }
+
+    /// Has the programs loaded with them.
+    pub fn tell<'a>(&'a self, loader: &mut EbpfLoader<'a>) {
+        for (name, offset) in &self.0 {
+            loader.override_global(name, offset, true);
+        }
+    }
+}
+
+/// Attaches the program that counts the changes of neighbours. It stays for as long as `ebpf` lives.
+///
+/// # Errors
+/// If the kernel refuses the program, or has no such tracepoint.
+pub fn watch_neighbours(ebpf: &mut Ebpf) -> Result<()> {
+    let program = ebpf.program_mut(programs::NEIGHBOUR_CHANGED);
+    let program: Option<&mut RawTracePoint> =
+        program.and_then(|program: &mut Program| program.try_into().ok());
+    let program = program.ok_or_else(|| anyhow!("the kernel object lacks a program"))?;
+    program.load().context("cannot watch the kernel's neighbours")?;
+    for tracepoint in NEIGHBOUR_TRACEPOINTS {
+        program.attach(tracepoint).with_context(|| format!("no tracepoint {tracepoint}"))?;
+    }
+    Ok(())
+}
