@@ -29,7 +29,7 @@
 //! 6. [`checksum`], [`packet`]: the oracle: sums whole packets, builds packets by hand.
 //! 7. [`capture`]: what crosses the WAN during a test, and what must hold of all of it.
 //! 8. [`program`]: the kernel programs without traffic.
-//! 9. [`measure`]: packet rates and throughput of several kinds of router.
+//! 9. [`measure`]: speed, latency and memory of several kinds of router.
 //! 10. [`console`], [`supervised`]: for the programs of this crate, the demo and the benchmark.
 //!
 //! Functions in here panic when something cannot be set up: a test wants the place and the

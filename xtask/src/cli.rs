@@ -30,7 +30,7 @@ To change it:
   rfc        Write docs/rfc-compliance.md from the rows and the tests that exist (--check: compare)
   verifier   Compare what the kernel's verifier says of each program with the baseline (as root)
   fuzz       Look for packets and messages that do harm, for long (--seconds N)
-  bench      Measure packets and throughput beside plain forwarding and nftables (as root)
+  bench      Measure speed, latency and memory beside plain forwarding and nftables (as root)
 
   help       This text; `cargo xtask help TASK` for one of them
 
@@ -102,7 +102,7 @@ enum Task {
         /// `kernel` for the kernel programs, or the name of a parser; all without any
         fuzzers: Vec<String>,
     },
-    /// Measure packets and throughput beside plain forwarding and nftables; --help lists its options
+    /// Measure speed, latency and memory beside plain forwarding and nftables; --help lists its options
     #[command(disable_help_flag = true)]
     Bench {
         /// Options of the measurement

@@ -2,7 +2,7 @@
 
 use super::{
     frames::BareForwarding,
-    line::{LAN_IF, Line},
+    line::{LAN_IF, Line, SOURCES},
 };
 use crate::{
     daemon::{Masq, Mode, masq},
@@ -22,12 +22,15 @@ pub enum Contender {
     Nftables,
     /// An XDP program forwards; no translation.
     BareXdp,
-    /// masq.
+    /// masq, told where to attach its fast path.
     Masq(Mode),
+    /// masq that chooses itself, which is the default: on veth it takes TC.
+    Auto,
 }
 
 impl Contender {
-    /// All of them, the yardsticks first.
+    /// All of them, the yardsticks first; without masq that chooses itself, since it is one of the
+    /// others then.
     pub const ALL: [Self; 6] = [
         Self::Alone,
         Self::Plain,
@@ -47,6 +50,7 @@ impl Contender {
             Self::Masq(Mode::Tc) => "masq, TC",
             Self::Masq(Mode::Xdp) => "masq, XDP",
             Self::Masq(Mode::Kernel) => "masq without fast path",
+            Self::Auto => "masq, auto",
         }
     }
 
@@ -60,12 +64,13 @@ impl Contender {
             Self::Masq(Mode::Tc) => "masq_tc",
             Self::Masq(Mode::Xdp) => "masq_xdp",
             Self::Masq(Mode::Kernel) => "masq_kernel",
+            Self::Auto => "masq_auto",
         }
     }
 
     /// Whether packets leave with another address than they came with.
     pub const fn translates(self) -> bool {
-        matches!(self, Self::Nftables | Self::Masq(_))
+        matches!(self, Self::Nftables | Self::Masq(_) | Self::Auto)
     }
 
     /// Whether frames are received by an XDP program.
@@ -73,11 +78,12 @@ impl Contender {
         matches!(self, Self::Alone | Self::BareXdp | Self::Masq(Mode::Xdp))
     }
 
-    /// Starts it in the router of `line`, which must be new.
+    /// Starts it in the router of `line`, which must be new. masq gets these options besides; the
+    /// others know no limits but the machine's (see [`conntrack`](super::conntrack)).
     ///
     /// # Panics
     /// If it does not start.
-    pub fn start(self, line: &Line) -> Running {
+    pub fn start(self, line: &Line, options: &[String]) -> Running {
         let forwarding = || line.router.set_sysctl("net.ipv4.ip_forward", "1");
         if !self.translates() {
             line.route_back();
@@ -90,17 +96,25 @@ impl Contender {
             }
             Self::Nftables => {
                 forwarding();
-                let rules = reference::rules(&[LAN_IF], WAN_IF, &["192.168.0.0/16"]);
+                let rules = reference::rules(&[LAN_IF], WAN_IF, &SOURCES);
                 line.router.feed("nft", &["-f", "-"], &rules);
+                // A flow that nobody answers would be forgotten after 30 s, in the middle of a
+                // measurement; masq keeps it for five minutes.
+                for state in ["", "_stream"] {
+                    let key = format!("net.netfilter.nf_conntrack_udp_timeout{state}");
+                    line.router.set_sysctl(&key, "300");
+                }
                 Running::Kernel
             }
             Self::BareXdp => {
                 forwarding();
                 Running::BareXdp(BareForwarding::attach(&line.router, &[LAN_IF, WAN_IF]))
             }
-            Self::Masq(mode) => {
-                let options = ["run", "--mode", mode.as_str(), "--lan", LAN_IF, "--wan", WAN_IF];
-                let daemon = Masq::spawn(masq(&line.router, options));
+            Self::Masq(_) | Self::Auto => {
+                let mode = if let Self::Masq(mode) = self { mode.as_str() } else { "auto" };
+                let call = ["run", "--mode", mode, "--lan", LAN_IF, "--wan", WAN_IF];
+                let call = call.into_iter().chain(options.iter().map(String::as_str));
+                let daemon = Masq::spawn(masq(&line.router, call));
                 daemon.wait_for("ready");
                 Running::Masq(daemon)
             }
@@ -117,4 +131,14 @@ pub enum Running {
     BareXdp(BareForwarding),
     /// The daemon.
     Masq(Masq),
+}
+
+impl Running {
+    /// The process id of the daemon, if there is one.
+    pub fn daemon(&self) -> Option<u32> {
+        match self {
+            Self::Masq(daemon) => Some(daemon.id()),
+            Self::Kernel | Self::BareXdp(_) => None,
+        }
+    }
 }

@@ -1,45 +1,33 @@
 //! Generator and sink: frames made and counted by kernel programs (`masq-ebpf/src/bin/traffic`).
 //!
 //! The generator runs through `BPF_PROG_TEST_RUN` with live frames: each run of the program is one
-//! frame, sent out of an interface as XDP sends it. One CPU does it all: it makes a batch, and the
-//! softirqs that the batch raises carry it through the router and into the sink before the next
-//! batch begins. So nothing is lost unless the router drops it, and the rate at the sink is what
-//! one CPU can do for generator, router and sink together.
+//! frame, sent out of an interface as XDP sends it. The CPU that runs it does it all: it makes a
+//! batch, and the softirqs that the batch raises carry it through the router and into the sink
+//! before the next batch begins. So nothing is lost unless the router drops it, and the rate at the
+//! sink is what one CPU can do for generator, router and sink together.
 
-use std::{
-    net::Ipv4Addr,
-    num::NonZero,
-    ops::{Add, Sub},
-};
+use std::ops::{Add, Sub};
 
 use aya::{
     Ebpf, TestRun as _, TestRunAttrs, TestRunOptions, include_bytes_aligned,
-    maps::{Array, MapData, PerCpuArray},
+    maps::{Array, MapData, PerCpuArray, PerCpuValues},
     programs::{Xdp, xdp::XdpMode},
+    util::nr_cpus,
 };
 use nix::net::if_::if_nametoindex;
 
-use super::line::{HOST, HOSTS, Line, MACS, REMOTE};
-use crate::{
-    lab::{HOST_IF, ROUTER_WAN},
-    netns::Namespace,
+use super::{
+    line::Line,
+    plan::{ETHERNET, Expectation, Gap, LENGTHS, Plan, Position, Sample, Tally, WORDS},
+    stream::{BURST, Direction, Stream},
 };
+use crate::{lab::HOST_IF, netns::Namespace};
 
-// One declaration of the layouts for both sides of the kernel boundary.
-#[path = "../../../masq-ebpf/src/bin/traffic/plan.rs"]
-mod plan;
-use plan::{ETHERNET, Expectation, LENGTHS, Plan, Position, SMALLEST, WORDS, word};
-pub use plan::{LOOK_EVERY, Tally};
-
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic"));
+/// The kernel programs of the benchmark.
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/traffic"));
 
 /// Frames that one batch makes before softirqs run: fewer than a veth queue takes.
 const BATCH: u32 = 64;
-/// First source port of a host, and how many it uses.
-const FIRST_PORT: u16 = 5_000;
-const PORTS: u16 = 60_000;
-/// The port that all flows go to: discard, where nobody listens.
-const REMOTE_PORT: u16 = 9;
 
 macro_rules! pod {
     ($($type:ty),+) => {
@@ -50,9 +38,13 @@ macro_rules! pod {
         )+
     };
 }
-pod!(Plan, Position, Expectation, Tally);
-const _: () = assert!(size_of::<Plan>() == 2 * WORDS + 2 + 4 * 3 + 4 + 4 * 2 + 2 * LENGTHS);
-const _: () = assert!(size_of::<Expectation>() == 12 && size_of::<Tally>() == 32);
+pod!(Plan, Position, Expectation, Tally, Gap, Sample);
+const _: () = {
+    assert!(size_of::<Plan>() == 2 * WORDS + 2 + 4 * 4 + 2 * 2 + 4 * 7 + 4 * 2 + 2 * LENGTHS);
+    assert!(size_of::<Position>() == 8 + 4 * 6 && size_of::<Gap>() == 16);
+    assert!(size_of::<Expectation>() == 16 && size_of::<Tally>() == 40);
+    assert!(size_of::<Sample>() == 2 * WORDS + 2 * 3 + 4 * 3);
+};
 
 impl Sub for Tally {
     type Output = Self;
@@ -61,6 +53,7 @@ impl Sub for Tally {
         Self {
             packets: self.packets - earlier.packets,
             bytes: self.bytes - earlier.bytes,
+            new: self.new - earlier.new,
             others: self.others - earlier.others,
             damaged: self.damaged - earlier.damaged,
         }
@@ -74,126 +67,11 @@ impl Add for Tally {
         Self {
             packets: self.packets + other.packets,
             bytes: self.bytes + other.bytes,
+            new: self.new + other.new,
             others: self.others + other.others,
             damaged: self.damaged + other.damaged,
         }
     }
-}
-
-/// Which way packets go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// From the host to the remote.
-    Outbound,
-    /// From the remote to the host: answers to flows that were opened outbound.
-    Inbound,
-}
-
-/// How long the packets are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Size {
-    /// Frames of 64 bytes, checksum included.
-    Smallest,
-    /// Seven packets of 46 bytes, four of 576 and one of 1500.
-    Imix,
-}
-
-impl Size {
-    fn lengths(self) -> [u16; LENGTHS] {
-        match self {
-            Self::Smallest => [SMALLEST; LENGTHS],
-            Self::Imix => [46, 576, 46, 46, 576, 46, 1500, 46, 576, 46, 576, 46],
-        }
-    }
-}
-
-/// A stream of packets over a number of flows, each in its turn.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stream {
-    /// Which way they go.
-    pub direction: Direction,
-    /// Number of flows: UDP, each from an address and port of its own.
-    pub flows: NonZero<u32>,
-    /// How long the packets are.
-    pub size: Size,
-    /// Whether the router translates: it decides what is sent inbound and expected outbound.
-    pub translated: bool,
-}
-
-/// Most flows that a stream can have.
-pub const MAX_FLOWS: u32 = HOSTS * PORTS as u32;
-/// Most flows whose answers can be generated: the source port is known only while it is kept.
-pub const MAX_INBOUND_FLOWS: u32 = PORTS as u32;
-
-impl Stream {
-    /// The address that stands for all hosts in the packets of the generator.
-    fn first_address(&self) -> Ipv4Addr {
-        match (self.direction, self.translated) {
-            (Direction::Inbound, true) => ROUTER_WAN,
-            _ => HOST,
-        }
-    }
-
-    fn plan(&self) -> Plan {
-        let flows = self.flows.get();
-        assert!(flows <= MAX_FLOWS, "at most {MAX_FLOWS} flows");
-        let [host, lan, wan, remote] = MACS;
-        let (end, macs) = match self.direction {
-            Direction::Outbound => (0, [lan, host]),
-            Direction::Inbound => (1, [wan, remote]),
-        };
-        let mut headers = [0; WORDS];
-        let mut put = |at: usize, bytes: &[u8]| {
-            for (word, pair) in headers[at..].iter_mut().zip(bytes.chunks_exact(2)) {
-                *word = u16::from_ne_bytes([pair[0], pair[1]]);
-            }
-        };
-        put(0, macs.as_flattened());
-        put(6, &[0x08, 0x00, 0x45, 0x00]);
-        put(10, &[0x40, 0x00, 64, 17]);
-        put(word::ADDRESSES + 2 * (1 - end), &REMOTE.octets());
-        put(word::PORTS + 1 - end, &REMOTE_PORT.to_be_bytes());
-        let sum = |words: &[u16]| words.iter().map(|&word| u32::from(word)).sum::<u32>();
-        Plan {
-            headers,
-            end: end as u16,
-            flows,
-            stride: stride(flows),
-            first_address: self.first_address().into(),
-            first_port: FIRST_PORT,
-            ports: PORTS,
-            ip_sum: sum(&headers[7..word::PORTS]),
-            udp_sum: sum(&headers[word::ADDRESSES..]) + u32::from(17_u16.to_be()),
-            lengths: self.size.lengths(),
-        }
-    }
-
-    fn expectation(&self) -> Expectation {
-        let raw = |address: Ipv4Addr| u32::from_ne_bytes(address.octets());
-        let one_host = self.flows.get() <= u32::from(PORTS);
-        let host = if one_host { raw(HOST) } else { 0 };
-        let port = REMOTE_PORT.to_be();
-        match self.direction {
-            Direction::Outbound => {
-                let source = if self.translated { raw(ROUTER_WAN) } else { host };
-                Expectation { addresses: [source, raw(REMOTE)], ports: [0, port] }
-            }
-            Direction::Inbound => Expectation { addresses: [raw(REMOTE), host], ports: [port, 0] },
-        }
-    }
-}
-
-/// A step through `flows` flows that meets each of them and jumps as far as possible: near the
-/// golden section, with no divisor in common.
-fn stride(flows: u32) -> u32 {
-    let gcd = |mut a: u32, mut b: u32| {
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        a
-    };
-    let golden = (f64::from(flows) * 0.618).round() as u32;
-    if flows == 1 { 0 } else { (golden.max(1)..flows).find(|&s| gcd(s, flows) == 1).unwrap_or(1) }
 }
 
 /// The programs, loaded for one line: a sink at each end, and a generator that can run at either.
@@ -201,15 +79,17 @@ fn stride(flows: u32) -> u32 {
 pub struct Frames {
     object: Ebpf,
     interfaces: [u32; 2],
+    translated: bool,
     stream: Option<Stream>,
 }
 
 impl Frames {
-    /// Loads the programs and attaches the sinks to both ends of `line`.
+    /// Loads the programs and attaches the sinks to both ends of `line`. `translated` says whether
+    /// its router translates.
     ///
     /// # Panics
     /// If the kernel refuses a program.
-    pub fn attach(line: &Line) -> Self {
+    pub fn attach(line: &Line, translated: bool) -> Self {
         let mut object = Ebpf::load(OBJECT).expect("load the traffic programs");
         for name in ["generate", "sink"] {
             let program = xdp_mut(&mut object, name);
@@ -217,7 +97,7 @@ impl Frames {
         }
         let interfaces = [&line.host, &line.remote]
             .map(|end| end.run(|| if_nametoindex(HOST_IF).expect("the index of an interface")));
-        let mut frames = Self { object, interfaces, stream: None };
+        let mut frames = Self { object, interfaces, translated, stream: None };
         frames.attach_sink(&line.host, HOST_IF);
         frames.attach_sink(&line.remote, HOST_IF);
         frames
@@ -235,24 +115,41 @@ impl Frames {
         });
     }
 
-    /// From now on sends and expects the packets of `stream`.
-    pub fn prepare(&mut self, stream: Stream) {
+    /// From now on sends and expects the packets of `stream`; `gaps` if the times between them are
+    /// of interest.
+    pub fn prepare(&mut self, stream: Stream, gaps: bool) {
+        self.prepare_for_cpus(stream, &[], gaps);
+    }
+
+    /// The same with the flows divided among these CPUs, each of which has to [send](Self::send).
+    pub fn prepare_for_cpus(&mut self, stream: Stream, cpus: &[usize], gaps: bool) {
+        let plan = |cpu| {
+            let part = cpus.iter().position(|&one| one == cpu);
+            let flows = match part {
+                Some(part) => stream.flows.part(part as u32, cpus.len() as u32),
+                None => stream.flows,
+            };
+            Stream { flows, ..stream }.plan(self.translated)
+        };
+        let plans: Vec<Plan> = (0..possible_cpus()).map(plan).collect();
+        let positions = vec![Position::default(); possible_cpus()];
+        let expectation = stream.expectation(self.translated, gaps);
+        self.per_cpu("PLAN", plans);
+        self.per_cpu("POSITION", positions);
         let written = "write a map of the traffic programs";
-        self.array("PLAN").set(0, stream.plan(), 0).expect(written);
-        self.array("EXPECTATION").set(0, stream.expectation(), 0).expect(written);
-        self.array("POSITION").set(0, Position::default(), 0).expect(written);
+        self.array("EXPECTATION").set(0, expectation, 0).expect(written);
+        self.array("GAP").set(0, Gap::default(), 0).expect(written);
         self.stream = Some(stream);
     }
 
     /// Sends so many frames of the stream that was prepared. Has to be called inside the namespace
-    /// of [`Frames::origin`].
+    /// of [`Frames::origin`], and without a change of the CPU.
     ///
     /// # Panics
     /// If no stream was prepared, or the kernel refuses.
     pub fn send(&self, frames: u32) {
         let stream = self.stream.expect("a stream was prepared");
-        let longest = stream.size.lengths().into_iter().max().unwrap_or(SMALLEST);
-        let frame = vec![0; ETHERNET + usize::from(longest)];
+        let frame = vec![0; ETHERNET + usize::from(stream.size.longest())];
         let interface = self.interfaces[stream.direction as usize];
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, queue, egress_ifindex.
         let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];
@@ -262,11 +159,12 @@ impl Frames {
             .program("generate")
             .and_then(|program| program.try_into().ok())
             .expect("the generator");
+        let batch = if stream.pace.is_some() { BURST } else { BATCH };
         let options = TestRunOptions {
             data_in: Some(&frame),
             ctx_in: Some(&context),
             repeat: frames,
-            attrs: TestRunAttrs::new().xdp_live_frames(BATCH),
+            attrs: TestRunAttrs::new().xdp_live_frames(batch),
             ..TestRunOptions::new()
         };
         program.test_run(options).unwrap_or_else(|e| panic!("run the generator: {e}"));
@@ -285,14 +183,34 @@ impl Frames {
         self.tally("SENT")
     }
 
-    /// What has arrived at both ends since the programs were loaded.
+    /// What has arrived at all sinks since the programs were loaded.
     pub fn arrived(&self) -> Tally {
         self.tally("ARRIVED")
+    }
+
+    /// Nanoseconds of the longest time between two packets since the stream was prepared.
+    pub fn longest_gap(&mut self) -> u64 {
+        let gap: Gap = self.array("GAP").get(&0, 0).expect("read a map of the traffic programs");
+        gap.longest
+    }
+
+    /// Forgets the times between packets so far.
+    pub fn forget_gaps(&mut self) {
+        let written = "write a map of the traffic programs";
+        self.array("GAP").set(0, Gap::default(), 0).expect(written);
     }
 
     fn array<T: aya::Pod>(&mut self, name: &str) -> Array<&mut MapData, T> {
         let map = self.object.map_mut(name).unwrap_or_else(|| panic!("a map {name}"));
         Array::try_from(map).unwrap_or_else(|e| panic!("the map {name}: {e}"))
+    }
+
+    fn per_cpu<T: aya::Pod>(&mut self, name: &str, values: Vec<T>) {
+        let map = self.object.map_mut(name).unwrap_or_else(|| panic!("a map {name}"));
+        let mut map: PerCpuArray<_, T> =
+            map.try_into().unwrap_or_else(|e| panic!("the map {name}: {e}"));
+        let values = PerCpuValues::try_from(values).expect("a value for each CPU");
+        map.set(0, values, 0).expect("write a map of the traffic programs");
     }
 
     fn tally(&self, name: &str) -> Tally {
@@ -330,24 +248,11 @@ impl BareForwarding {
     }
 }
 
+fn possible_cpus() -> usize {
+    nr_cpus().expect("the number of CPUs")
+}
+
 fn xdp_mut<'object>(object: &'object mut Ebpf, name: &str) -> &'object mut Xdp {
     let program = object.program_mut(name).unwrap_or_else(|| panic!("a program {name}"));
     program.try_into().unwrap_or_else(|e| panic!("the program {name}: {e}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn a_stride_meets_every_flow() {
-        for flows in [1, 2, 3, 7, 100, 4096, 50_000] {
-            let step = stride(flows);
-            let met: HashSet<u64> =
-                (0..flows).map(|n| u64::from(n) * u64::from(step) % u64::from(flows)).collect();
-            assert_eq!(met.len(), flows as usize, "{flows} flows");
-        }
-    }
 }

@@ -1,16 +1,30 @@
-//! Measuring: packet rates with frames from the kernel, TCP throughput with sockets, for several
-//! kinds of router in turn.
+//! Measuring: packets from the kernel, TCP and round trips with sockets, for several kinds of
+//! router in turn; programs alone; memory.
 //!
 //! 1. [`mod@line`]: host, router and remote in a row, with nothing else between them.
 //! 2. [`contender`]: what the router does: forward, masquerade, or masq.
-//! 3. [`frames`]: generator and sink, kernel programs of their own.
-//! 4. [`rate`]: packets a second through a router, for a number of established flows.
-//! 5. [`throughput`]: bytes a second over TCP.
-//! 6. [`series`]: the median of what was measured several times.
+//! 3. [`stream`], [`frames`]: which packets; generator and sink, kernel programs of their own.
+//! 4. [`rate`]: packets a second through a router, for a number of established or new flows.
+//! 5. [`latency`]: round trips while packets are under way.
+//! 6. [`throughput`]: bytes a second over TCP.
+//! 7. [`program`]: nanoseconds of masq's programs alone.
+//! 8. [`memory`], [`mod@cpu`]: what the kernel says of memory and time.
+//! 9. [`conntrack`]: room in the kernel's own table.
+//! 10. [`series`]: the median of what was measured several times.
 
+pub mod conntrack;
 pub mod contender;
+pub mod cpu;
 pub mod frames;
+pub mod latency;
 pub mod line;
+pub mod memory;
+pub mod program;
 pub mod rate;
 pub mod series;
+pub mod stream;
 pub mod throughput;
+
+// One declaration of the layouts for both sides of the kernel boundary.
+#[path = "../../../masq-ebpf/src/bin/traffic/plan.rs"]
+mod plan;

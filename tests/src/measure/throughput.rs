@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     contender::{Contender, Running},
-    frames::Direction,
-    line::{Line, REMOTE},
+    line::{Layout, Line, REMOTE},
+    stream::Direction,
 };
 use crate::daemon::Mode;
 
@@ -26,7 +26,7 @@ use crate::daemon::Mode;
 pub const CONTENDERS: [(Contender, bool); 7] = [
     (Contender::Plain, true),
     (Contender::Nftables, true),
-    (Contender::Masq(Mode::Tc), true),
+    (Contender::Auto, true),
     (Contender::Plain, false),
     (Contender::Nftables, false),
     (Contender::BareXdp, false),
@@ -44,11 +44,11 @@ pub struct Bench {
 impl Bench {
     /// Builds the line and starts `contender` in its router.
     pub fn new(contender: Contender, offloads: bool) -> Self {
-        let line = Line::new();
+        let line = Line::new(Layout::default());
         if !offloads {
             line.without_offloads();
         }
-        Self { _running: contender.start(&line), line }
+        Self { _running: contender.start(&line, &[]), line }
     }
 
     /// Bits a second that arrive over `streams` connections at once, which the host opens.

@@ -14,7 +14,7 @@ use std::{
 
 use aya::{
     TestRunOptions,
-    programs::{Program, TestRun as _, XdpMode},
+    programs::{Program, ProgramFd, TestRun as _, XdpMode},
 };
 use masq_common::{
     abi::programs,
@@ -23,7 +23,7 @@ use masq_common::{
     settings::{Settings, switches},
 };
 
-use super::{Hook, Output, Tables, Verdict};
+use super::{Hook, Output, TABLE_SIZE, Tables, Verdict};
 use crate::{
     lab::{
         HOST_A, HOST_B, ISP, MAC_HOST_A, MAC_HOST_B, MAC_ISP, MAC_ROUTER_LAN, MAC_ROUTER_WAN,
@@ -64,9 +64,17 @@ impl Bench {
     /// # Panics
     /// If this process is not root, or the kernel refuses a map.
     pub fn new(object: &[u8]) -> Self {
+        Self::with_sessions(object, TABLE_SIZE)
+    }
+
+    /// The same with so many entries in the session table, two for each session.
+    ///
+    /// # Panics
+    /// As [`Bench::new`].
+    pub fn with_sessions(object: &[u8], entries: u32) -> Self {
         let (namespace, peer) = (Namespace::new("router"), Namespace::new("peer"));
         let [lan, wan] = build_network(&namespace, &peer);
-        let tables = Tables::load(object, lan, wan, true);
+        let tables = Tables::load_sized(object, lan, wan, true, entries);
         let mut bench = Self { tables, namespace, _peer: peer, lan, wan };
         bench.attach_xdp();
         bench
@@ -183,8 +191,18 @@ impl Bench {
         keys.chunks(RetireRequest::MAX_KEYS).map(run).sum()
     }
 
+    /// The program of a hook, for others that call it.
+    pub fn fd(&mut self, hook: Hook) -> ProgramFd {
+        let fd = match self.tables.program(hook.program()) {
+            Program::Xdp(program) => program.fd(),
+            Program::SchedClassifier(program) => program.fd(),
+            _ => unreachable!("masq has programs of two kinds"),
+        };
+        fd.and_then(|fd| Ok(fd.try_clone()?)).expect("a loaded program")
+    }
+
     /// `struct xdp_md`, or the beginning of `struct __sk_buff`.
-    fn context(&self, hook: Hook, frame: &[u8]) -> Vec<u32> {
+    pub fn context(&self, hook: Hook, frame: &[u8]) -> Vec<u32> {
         let device = if matches!(hook, Hook::LanXdp | Hook::LanIn) { self.lan } else { self.wan };
         if hook.is_xdp() {
             // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.

@@ -65,7 +65,8 @@ impl Hook {
         matches!(self, Self::LanXdp | Self::LanIn | Self::WanOut)
     }
 
-    const fn is_xdp(self) -> bool {
+    /// Whether this is a hook of XDP, and not of TC.
+    pub const fn is_xdp(self) -> bool {
         matches!(self, Self::LanXdp | Self::WanXdp)
     }
 

@@ -50,12 +50,20 @@ impl Tables {
     /// # Panics
     /// If the kernel refuses a map.
     pub fn load(object: &[u8], lan: u32, wan: u32, ethernet: bool) -> Self {
+        Self::load_sized(object, lan, wan, ethernet, TABLE_SIZE)
+    }
+
+    /// The same with so many `entries` in the session and the mapping table.
+    ///
+    /// # Panics
+    /// If the kernel refuses a map.
+    pub fn load_sized(object: &[u8], lan: u32, wan: u32, ethernet: bool, entries: u32) -> Self {
         let offsets = Offsets::of_the_kernel().expect("a kernel that describes its types");
         let mut loader = EbpfLoader::new();
         offsets.tell(&mut loader);
         let ebpf = loader
-            .map_max_entries(maps::SESSIONS, TABLE_SIZE)
-            .map_max_entries(maps::MAPPINGS, TABLE_SIZE)
+            .map_max_entries(maps::SESSIONS, entries)
+            .map_max_entries(maps::MAPPINGS, entries)
             .load(object)
             .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
         let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };

@@ -2,12 +2,10 @@
 
 use std::{fs, num::NonZero, path::Path, thread, time::SystemTime};
 
-use masq_tests::measure::{
-    contender::Contender,
-    frames::{Direction, Size},
-    series::Series,
-};
+use masq_tests::measure::{contender::Contender, series::Series};
 use serde::{Deserialize, Serialize};
+
+use crate::{metric::Metric, sections::Section};
 
 /// A run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,69 +14,38 @@ pub struct Record {
     pub time: u64,
     /// Release of the kernel.
     pub kernel: String,
-    /// Model of the processor, and how many of it.
+    /// Model of the processor.
     pub processor: String,
     /// Number of CPUs.
     pub cpus: usize,
-    /// Packet rates.
-    pub packets: Vec<PacketRow>,
-    /// TCP throughput.
-    pub tcp: Vec<TcpRow>,
+    /// What was measured, in the order of the first measurement.
+    pub rows: Vec<Row>,
+    /// Sections that could not be measured to their end, and why.
+    pub failures: Vec<Failure>,
 }
 
-/// Packet rates of one contender in one situation.
+/// One quantity of one contender in one situation.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct PacketRow {
-    /// [`Contender::key`].
+pub struct Row {
+    /// Part of the benchmark.
+    pub section: Section,
+    /// [`Contender::key`], or what else is measured.
     pub contender: String,
-    /// `outbound` or `inbound`.
-    pub direction: String,
-    /// Number of flows.
-    pub flows: u32,
-    /// `64` bytes or `imix`.
-    pub size: String,
-    /// Packets for each second of CPU time.
-    pub rate: Series,
-    /// Packets for each second of wall time.
-    pub wall_rate: Series,
-    /// Share of the wall time that the CPU had for this.
-    pub share: Series,
-    /// Share of the packets that were lost.
-    pub loss: Series,
+    /// In words; the same for all contenders.
+    pub situation: String,
+    /// What was measured.
+    pub metric: Metric,
+    /// A value for each round.
+    pub values: Series,
 }
 
-/// TCP throughput of one contender in one situation.
+/// A section that went wrong.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TcpRow {
-    /// [`Contender::key`].
-    pub contender: String,
-    /// Whether the hosts leave segmentation and checksums to their interfaces.
-    pub offloads: bool,
-    /// `outbound` or `inbound`.
-    pub direction: String,
-    /// Number of connections at once.
-    pub streams: usize,
-    /// Bits a second.
-    pub rate: Series,
-}
-
-/// A situation in which packets are measured.
-pub type Situation = (Direction, NonZero<u32>, Size);
-
-/// What a direction is called in files.
-pub const fn direction_key(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Outbound => "outbound",
-        Direction::Inbound => "inbound",
-    }
-}
-
-/// What a size is called in files.
-pub const fn size_key(size: Size) -> &'static str {
-    match size {
-        Size::Smallest => "64",
-        Size::Imix => "imix",
-    }
+pub struct Failure {
+    /// Which one.
+    pub section: Section,
+    /// Why.
+    pub reason: String,
 }
 
 impl Record {
@@ -94,8 +61,8 @@ impl Record {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             processor: model.to_owned(),
             cpus: thread::available_parallelism().map_or(1, NonZero::get),
-            packets: Vec::new(),
-            tcp: Vec::new(),
+            rows: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -113,28 +80,74 @@ impl Record {
         fs::write(path, text + "\n").map_err(|e| format!("cannot write {}: {e}", path.display()))
     }
 
-    /// The row of a contender in a situation; `None` if that was not measured.
-    pub fn packets(
+    /// One more measurement.
+    pub fn push(
+        &mut self,
+        section: Section,
+        contender: &str,
+        situation: &str,
+        metric: Metric,
+        value: f64,
+    ) {
+        let is_it = |row: &Row| row.is(section, contender, situation, metric);
+        let index = self.rows.iter().position(is_it).unwrap_or_else(|| {
+            self.rows.push(Row {
+                section,
+                contender: contender.to_owned(),
+                situation: situation.to_owned(),
+                metric,
+                values: Series::default(),
+            });
+            self.rows.len() - 1
+        });
+        self.rows[index].values.push(value);
+    }
+
+    /// A row; `None` if that was not measured.
+    pub fn row(
         &self,
-        contender: Contender,
-        (direction, flows, size): Situation,
-    ) -> Option<&PacketRow> {
-        self.packets.iter().find(|row| {
-            row.contender == contender.key()
-                && row.direction == direction_key(direction)
-                && row.flows == flows.get()
-                && row.size == size_key(size)
-        })
+        section: Section,
+        contender: &str,
+        situation: &str,
+        metric: Metric,
+    ) -> Option<&Row> {
+        self.rows.iter().find(|row| row.is(section, contender, situation, metric))
     }
 
-    /// The rows of a contender with these offloads.
-    pub fn tcp(&self, contender: Contender, offloads: bool) -> Vec<&TcpRow> {
-        let wanted = |row: &&TcpRow| row.contender == contender.key() && row.offloads == offloads;
-        self.tcp.iter().filter(wanted).collect()
+    /// The rows of a section about a quantity.
+    pub fn rows_of(&self, section: Section, metric: Metric) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.section == section && row.metric == metric)
     }
 
-    /// The greatest number of flows that was measured.
-    pub fn most_flows(&self) -> Option<NonZero<u32>> {
-        self.packets.iter().filter_map(|row| NonZero::new(row.flows)).max()
+    /// The row that says the same of nftables, under the same circumstances.
+    pub fn reference(&self, row: &Row) -> Option<&Row> {
+        let circumstances = row.contender.split_once('/').map(|(_, words)| words);
+        let contender = match circumstances {
+            Some(words) => format!("{}/{words}", Contender::Nftables.key()),
+            None => Contender::Nftables.key().to_owned(),
+        };
+        self.row(row.section, &contender, &row.situation, row.metric)
     }
+}
+
+impl Row {
+    fn is(&self, section: Section, contender: &str, situation: &str, metric: Metric) -> bool {
+        self.section == section
+            && self.metric == metric
+            && self.contender == contender
+            && self.situation == situation
+    }
+
+    /// The middle of what was measured.
+    pub fn median(&self) -> f64 {
+        self.values.median()
+    }
+}
+
+/// The words for a contender's key; what follows a slash are circumstances.
+pub fn title(contender: &str) -> String {
+    let (key, circumstances) = contender.split_once('/').unwrap_or((contender, ""));
+    let known = Contender::ALL.into_iter().chain([Contender::Auto]).find(|one| one.key() == key);
+    let title = known.map_or(key, |one| one.title());
+    if circumstances.is_empty() { title.to_owned() } else { format!("{title}, {circumstances}") }
 }

@@ -1,191 +1,240 @@
-//! The tables that people read, and the comparison with an earlier run.
+//! The tables that people read: on the terminal, and as Markdown for `docs/benchmarks.md`.
 
-use anstream::{print, println};
+use std::fmt::Write as _;
+
+use anstream::println;
 use masq_tests::{
     console::{BOLD, DIM, RED, RESET},
-    measure::{
-        contender::Contender,
-        frames::{Direction, Size},
-        throughput::CONTENDERS,
-    },
+    measure::contender::Contender,
 };
 
 use crate::{
-    packets::situations,
-    record::{PacketRow, Record, Situation, TcpRow},
-    tcp,
+    goals::{self, Goal},
+    metric::Metric,
+    record::{Record, Row, title},
+    sections::Section,
 };
 
-/// By how much masq may be slower, relative to nftables in the same run, than it was.
-/// More than two runs of the same programs differ by on a busy machine.
-const TOLERANCE: f64 = 0.20;
+/// Packets that may get lost before it is worth a remark, as a share.
+const WORTH_A_REMARK: f64 = 0.000_01;
+
+/// A table: contenders below each other, situations side by side.
+struct Table {
+    title: &'static str,
+    columns: Vec<String>,
+    rows: Vec<(String, Vec<String>)>,
+    compared: bool,
+}
+
+impl Table {
+    /// What a section has found out about a quantity; `None` if nothing.
+    fn of(record: &Record, section: Section, metric: Metric) -> Option<Self> {
+        let mut columns: Vec<&str> = Vec::new();
+        let mut contenders: Vec<&str> = Vec::new();
+        for row in record.rows_of(section, metric) {
+            if !columns.contains(&row.situation.as_str()) {
+                columns.push(&row.situation);
+            }
+            if !contenders.contains(&row.contender.as_str()) {
+                contenders.push(&row.contender);
+            }
+        }
+        if contenders.is_empty() {
+            return None;
+        }
+        let mut compared = false;
+        let mut cell = |contender: &str, situation: &&str| {
+            let Some(row) = record.row(section, contender, situation, metric) else {
+                return String::new();
+            };
+            let value = if metric == Metric::Gap { row.values.greatest() } else { row.median() };
+            match relative(record, row) {
+                Some(ratio) if record.reference(row).is_some_and(|other| !same(row, other)) => {
+                    compared = true;
+                    format!("{} ({ratio:.2})", metric.show(value))
+                }
+                _ => metric.show(value),
+            }
+        };
+        let rows = contenders
+            .iter()
+            .map(|one| (title(one), columns.iter().map(|column| cell(one, column)).collect()))
+            .collect();
+        let columns = columns.into_iter().map(str::to_owned).collect();
+        Some(Self { title: metric.title(), columns, rows, compared })
+    }
+
+    fn print(&self) {
+        println!("\n{}{}", self.title, self.remark());
+        let first = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let width = |n: usize| {
+            let cells = self.rows.iter().map(|(_, cells)| cells[n].chars().count());
+            cells.max().unwrap_or(0).max(self.columns[n].chars().count())
+        };
+        let line = |name: &str, cells: &[String]| {
+            let mut line = format!("  {name:first$}");
+            for (n, cell) in cells.iter().enumerate() {
+                let _ = write!(line, "  {cell:>0$}", width(n));
+            }
+            line
+        };
+        println!("{DIM}{}{RESET}", line("", &self.columns));
+        self.rows.iter().for_each(|(name, cells)| println!("{}", line(name, cells)));
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!("{}{}:\n\n", self.title, self.remark());
+        let _ = writeln!(text, "| | {} |", self.columns.join(" | "));
+        let _ = writeln!(text, "|---|{}", "---:|".repeat(self.columns.len()));
+        for (name, cells) in &self.rows {
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        }
+        text
+    }
+
+    fn remark(&self) -> &'static str {
+        if self.compared { " (in brackets: nftables is 1)" } else { "" }
+    }
+}
+
+fn same(row: &Row, other: &Row) -> bool {
+    std::ptr::eq(row, other)
+}
+
+/// The value of a row divided by that of nftables in the same situation; `None` if ratios of this
+/// say nothing.
+pub fn relative(record: &Record, row: &Row) -> Option<f64> {
+    row.metric.better()?;
+    Some(row.median() / record.reference(row)?.median())
+}
+
+/// The tables of a section.
+fn tables(record: &Record, section: Section) -> Vec<Table> {
+    let interesting = Metric::ALL.into_iter().filter(|metric| !metric.is_circumstance());
+    let tables = interesting.filter_map(|metric| Table::of(record, section, metric));
+    tables.chain(router_times(record, section)).collect()
+}
+
+/// What is left of a packet's time without generator and sink; `None` if these were not measured.
+fn router_times(record: &Record, section: Section) -> Option<Table> {
+    let alone: Vec<&Row> = record
+        .rows_of(section, Metric::PacketRate)
+        .filter(|row| row.contender == Contender::Alone.key())
+        // With several CPUs a rate is not the inverse of a time.
+        .filter(|_| section == Section::Rate)
+        .collect();
+    alone.first()?;
+    let routers = Contender::ALL.into_iter().filter(|one| *one != Contender::Alone);
+    let cell = |contender: Contender, alone: &&Row| {
+        let row = record.row(section, contender.key(), &alone.situation, Metric::PacketRate);
+        row.map_or(String::new(), |row| {
+            let (all, measuring) = (1e9 / row.median(), 1e9 / alone.median());
+            format!("{:.0} ({:.0} %)", all - measuring, 100.0 * measuring / all)
+        })
+    };
+    let rows = routers
+        .map(|one| (one.title().to_owned(), alone.iter().map(|alone| cell(one, alone)).collect()))
+        .collect();
+    Some(Table {
+        title: "Nanoseconds of the router alone, and the share of generator and sink",
+        columns: alone.iter().map(|row| row.situation.clone()).collect(),
+        rows,
+        compared: false,
+    })
+}
 
 /// Prints what was measured.
 pub fn print(record: &Record) {
     println!("{} × {}, Linux {}", record.cpus, record.processor, record.kernel);
-    if !record.packets.is_empty() {
-        print_packets(record);
-    }
-    if !record.tcp.is_empty() {
-        print_tcp(record);
-    }
-}
-
-fn heading(situation: Situation) -> String {
-    let (direction, flows, size) = situation;
-    match (direction, size) {
-        (Direction::Inbound, _) => "answers".to_owned(),
-        (_, Size::Imix) => "IMIX".to_owned(),
-        _ if flows.get() == 1 => "1 flow".to_owned(),
-        _ => format!("{flows} flows"),
-    }
-}
-
-fn print_packets(record: &Record) {
-    let Some(flows) = record.most_flows() else { return };
-    let situations = situations(flows, true);
-    println!(
-        "\n{BOLD}Million packets a second on one CPU{RESET}, which generates, routes and counts: \
-         UDP, 64-byte frames\n{DIM}(answers: {flows} flows, from outside to inside; IMIX: \
-         {flows} flows, 7 × 64, 4 × 594, 1 × 1518 bytes){RESET}"
-    );
-    print!("{:30}", "");
-    situations.iter().for_each(|&s| print!("{:>14}", heading(s)));
-    println!("{:>12}{:>12}{:>14}", "× nftables", "× forward", "router, ns");
-    let measured = |contender: &Contender| record.packets(*contender, situations[1]).is_some();
-    for contender in Contender::ALL.into_iter().filter(measured) {
-        print!("{:30}", contender.title());
-        for &situation in &situations {
-            let row = record.packets(contender, situation);
-            print!("{:>14}", row.map_or("–".to_owned(), |row| mega(row.rate.median())));
+    for section in Section::ALL {
+        let tables = tables(record, section);
+        if tables.is_empty() {
+            continue;
         }
-        let many = situations[1];
-        let rate = |contender| record.packets(contender, many).map(|row| row.rate.median());
-        let against = |other| times(rate(contender), rate(other));
-        println!(
-            "{:>12}{:>12}{:>14}",
-            if contender == Contender::Alone {
-                String::new()
-            } else {
-                against(Contender::Nftables)
-            },
-            if contender == Contender::Alone { String::new() } else { against(Contender::Plain) },
-            router_time(rate(contender), rate(Contender::Alone)),
+        println!("\n{BOLD}{}{RESET}", section.title());
+        tables.iter().for_each(Table::print);
+        remarks(record, section).iter().for_each(|remark| println!("{DIM}{remark}{RESET}"));
+    }
+    let (measured, others): (Vec<Goal>, Vec<Goal>) =
+        goals::all(record).into_iter().partition(|goal| goal.value.is_some());
+    if !measured.is_empty() {
+        println!("\n{BOLD}Goals{RESET}");
+    }
+    for goal in &measured {
+        let colour = if goal.is_met() == Some(false) { RED } else { "" };
+        let (limit, reached) = (goal.limit(), goal.reached());
+        println!("  {colour}{:62}{limit:>9}{reached:>9}  {}{RESET}", goal.title, goal.verdict());
+    }
+    if !measured.is_empty() && !others.is_empty() {
+        println!("{DIM}  {} more were not measured{RESET}", others.len());
+    }
+    for failure in &record.failures {
+        println!("{RED}{}: {}{RESET}", failure.section.title(), failure.reason);
+    }
+}
+
+/// What was measured, and the goals, as Markdown.
+pub fn markdown(record: &Record) -> String {
+    let mut text = format!("{} × {}, Linux {}.\n", record.cpus, record.processor, record.kernel);
+    text += "\n| goal | at | reached | |\n|---|---:|---:|---|\n";
+    for goal in goals::all(record) {
+        let Goal { title, .. } = &goal;
+        let (limit, reached, verdict) = (goal.limit(), goal.reached(), goal.verdict());
+        let _ = writeln!(text, "| {title} | {limit} | {reached} | {verdict} |");
+    }
+    for section in Section::ALL {
+        let tables = tables(record, section);
+        if tables.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "\n### {}", section.title());
+        tables.iter().for_each(|table| text += &format!("\n{}", table.markdown()));
+        let remarks = remarks(record, section);
+        if !remarks.is_empty() {
+            let _ = writeln!(text, "\n{}", remarks.join("\n"));
+        }
+    }
+    for failure in &record.failures {
+        let _ = writeln!(
+            text,
+            "\n**{}** was not measured: {}",
+            failure.section.title(),
+            failure.reason
         );
     }
-    println!("{DIM}The last three columns: {}.{RESET}", heading(situations[1]));
-    remarks(record);
+    text
 }
 
-/// Says what a reader has to know before trusting the table.
-fn remarks(record: &Record) {
-    let lowest = record.packets.iter().map(|row| row.share.median()).fold(1.0, f64::min);
+/// What a reader has to know before trusting the tables of a section.
+fn remarks(record: &Record, section: Section) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let shares = record.rows_of(section, Metric::CpuShare).map(Row::median);
+    let lowest = shares.fold(1.0, f64::min);
     if lowest < 0.9 {
-        println!(
-            "{DIM}Other programs or guests were busy: the CPU had as little as {:.0} % of the time \
-             for this. Rates are for each second of CPU time.{RESET}",
+        remarks.push(format!(
+            "Other programs or guests were busy: the CPU had as little as {:.0} % of the time for \
+             this.",
             lowest * 100.0
-        );
+        ));
     }
-    for row in record.packets.iter().filter(|row| row.loss.greatest() > 0.0001) {
-        println!(
-            "{RED}{} ({}, {} flows) lost {:.2} % of the packets in one round{RESET}",
-            row.contender,
-            row.direction,
-            row.flows,
-            row.loss.greatest() * 100.0
-        );
+    let losses = record
+        .rows_of(section, Metric::Loss)
+        .chain(record.rows_of(section, Metric::NewLoss))
+        .filter(|row| row.values.greatest() > WORTH_A_REMARK);
+    for row in losses {
+        remarks.push(format!(
+            "{}: {}, {}: up to {} in a round.",
+            row.metric.title(),
+            title(&row.contender),
+            row.situation,
+            row.metric.show(row.values.greatest())
+        ));
     }
-    let widest = record.packets.iter().map(|row| row.rate.spread()).fold(0.0, f64::max);
-    println!("{DIM}Rounds differ by {:.0} % at most.{RESET}", widest * 100.0);
-}
-
-fn mega(rate: f64) -> String {
-    format!("{:.3}", rate / 1e6)
-}
-
-fn times(this: Option<f64>, other: Option<f64>) -> String {
-    match (this, other) {
-        (Some(this), Some(other)) => format!("{:.2}", this / other),
-        _ => "–".to_owned(),
+    let compared = record.rows.iter().filter(|row| row.section == section);
+    let spreads = compared.filter(|row| row.metric.better().is_some());
+    let widest = spreads.map(|row| row.values.spread()).fold(0.0, f64::max);
+    if widest > 0.0 {
+        remarks.push(format!("Rounds differ by {:.0} % at most.", widest * 100.0));
     }
-}
-
-/// What is left of a packet's time without generator and sink.
-fn router_time(rate: Option<f64>, alone: Option<f64>) -> String {
-    match (rate, alone) {
-        (Some(rate), Some(alone)) if rate < alone => format!("{:.0}", 1e9 / rate - 1e9 / alone),
-        _ => String::new(),
-    }
-}
-
-fn print_tcp(record: &Record) {
-    println!("\n{BOLD}TCP, Gbit/s{RESET}, over veth; hosts and router share {} CPUs", record.cpus);
-    print!("{:52}", "");
-    for (direction, streams) in tcp::SITUATIONS {
-        let way = if direction == Direction::Outbound { "up" } else { "down" };
-        print!("{:>10}", format!("{streams} {way}"));
-    }
-    println!("{:>12}{:>12}", "× nftables", "× forward");
-    for (contender, offloads) in CONTENDERS {
-        let rows = record.tcp(contender, offloads);
-        if rows.is_empty() {
-            continue;
-        }
-        let remark = if offloads { "" } else { ", hosts without offloads" };
-        print!("{:52}", format!("{}{remark}", contender.title()));
-        rows.iter().for_each(|row| print!("{:>10.1}", row.rate.median() / 1e9));
-        let against = |other| match record.tcp(other, offloads).as_slice() {
-            [] => "–".to_owned(),
-            others => format!("{:.2}", ratio(&rows, others)),
-        };
-        println!("{:>12}{:>12}", against(Contender::Nftables), against(Contender::Plain));
-    }
-    println!(
-        "{DIM}up: sent by the LAN host; 1, 8: connections at once. The ratios are geometric means \
-         of the four columns, against the row with the same offloads.{RESET}"
-    );
-}
-
-/// Geometric mean of the ratios of rows in the same situations.
-fn ratio(these: &[&TcpRow], those: &[&TcpRow]) -> f64 {
-    let logarithms = these.iter().zip(those).map(|(a, b)| (a.rate.median() / b.rate.median()).ln());
-    (logarithms.sum::<f64>() / these.len() as f64).exp()
-}
-
-/// Compares masq, relative to nftables in the same run, with an earlier run; `false` if it has
-/// become slower.
-pub fn compare(record: &Record, earlier: &Record) -> bool {
-    println!("\n{BOLD}Relative to nftables, now and in the run compared with{RESET}");
-    let mut good = true;
-    for row in record.packets.iter().filter(|row| row.contender.starts_with("masq")) {
-        let before = earlier.packets.iter().find(|other| same(row, other));
-        let (Some(now), Some(before)) =
-            (relative(record, row), before.and_then(|before| relative(earlier, before)))
-        else {
-            continue;
-        };
-        let slower = now < before * (1.0 - TOLERANCE);
-        good &= !slower;
-        let mark = if slower { format!("{RED}slower{RESET}") } else { String::new() };
-        println!(
-            "{:10}{:>10}{:>8} flows{:>6}{now:>8.2}{before:>8.2}  {mark}",
-            row.contender, row.direction, row.flows, row.size
-        );
-    }
-    good
-}
-
-fn same(a: &PacketRow, b: &PacketRow) -> bool {
-    (&a.contender, &a.direction, a.flows, &a.size) == (&b.contender, &b.direction, b.flows, &b.size)
-}
-
-/// The rate of a row divided by that of nftables in the same situation.
-fn relative(record: &Record, row: &PacketRow) -> Option<f64> {
-    let reference = record.packets.iter().find(|other| {
-        other.contender == Contender::Nftables.key()
-            && (&other.direction, other.flows, &other.size)
-                == (&row.direction, row.flows, &row.size)
-    })?;
-    Some(row.rate.median() / reference.rate.median())
+    remarks
 }

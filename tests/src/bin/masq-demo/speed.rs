@@ -1,7 +1,7 @@
 //! How fast it is, next to plain forwarding and to the kernel's masquerade. One short round: the
 //! benchmark (`cargo xtask bench`) measures the same carefully.
 
-use std::{num::NonZero, time::Duration};
+use std::time::Duration;
 
 use anstream::println;
 use masq_tests::{
@@ -9,8 +9,10 @@ use masq_tests::{
     daemon::Mode,
     measure::{
         contender::Contender,
-        frames::{Direction, Size},
-        rate, throughput,
+        line::Layout,
+        rate,
+        stream::{Direction, Flows, Profile, Stream},
+        throughput,
     },
     supervised,
 };
@@ -18,7 +20,7 @@ use masq_tests::{
 use crate::script::Script;
 
 /// Established flows.
-const FLOWS: NonZero<u32> = NonZero::new(50_000).unwrap();
+const FLOWS: u32 = 50_000;
 const PACKET_TIME: Duration = Duration::from_millis(500);
 const PACKET_CONTENDERS: [Contender; 4] =
     [Contender::Plain, Contender::Nftables, Contender::Masq(Mode::Tc), Contender::Masq(Mode::Xdp)];
@@ -81,9 +83,10 @@ pub fn show(script: &mut Script) {
 }
 
 fn packet_rate(contender: Contender) -> Result<f64, String> {
-    let mut bench = rate::Bench::new(contender);
-    bench.open(FLOWS)?;
-    let sample = bench.measure((Direction::Outbound, FLOWS, Size::Smallest), PACKET_TIME)?;
+    let flows = Flows::new(Profile::OneHost, FLOWS);
+    let mut bench = rate::Bench::new(contender, Layout::default(), &[]);
+    bench.open(flows)?;
+    let sample = bench.measure(Stream::outbound(flows), PACKET_TIME)?;
     Ok(sample.rate)
 }
 
