@@ -1,7 +1,11 @@
 //! The loaded kernel object: programs and maps. Loading it, and running the program that removes
 //! sessions. Attaching is the business of [`crate::attach`].
 
-use std::{cell::RefCell, io};
+use std::{
+    cell::RefCell,
+    hash::{DefaultHasher, Hasher as _},
+    io,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
@@ -15,6 +19,7 @@ use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
     ports::Pool,
+    settings::Settings,
 };
 
 use crate::{
@@ -22,6 +27,7 @@ use crate::{
     config::Config,
     maps::{Counters, Fragments, Policy, Ports, PortsHeld, Sessions, take},
     reserved,
+    survival::{self, Definition, pins::Pins},
 };
 
 /// The kernel programs, as built by this crate's build script.
@@ -32,6 +38,18 @@ const XDP_PROGRAMS: [&str; 2] = [programs::FAST_XDP, programs::RETIRE];
 
 /// The ring buffer of aya-log.
 const LOG_MAP: &str = "AYA_LOGS";
+
+/// The maps of the kernel object that outlive a daemon.
+pub fn definitions() -> Result<Vec<Definition>> {
+    survival::definitions(OBJECT, LOG_MAP)
+}
+
+/// Tells this kernel object from others.
+pub fn object() -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(OBJECT);
+    format!("{:016x}", hasher.finish())
+}
 
 /// The data plane of this instance: everything that was loaded into the kernel.
 pub struct Plane {
@@ -59,15 +77,21 @@ pub struct Streams {
 }
 
 impl Plane {
-    /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached.
-    pub fn load(config: &Config) -> Result<(Self, Streams)> {
+    /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached. Maps
+    /// are pinned in `pins`; with `adopt` those that are there are used on, with all that is in them.
+    pub fn load(config: &Config, pins: Option<&Pins>, adopt: bool) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
+        let names: Vec<_> = definitions()?.into_iter().map(|map| map.name).collect();
         let mut loader = EbpfLoader::new();
-        loader
-            .map_max_entries(maps::SESSIONS, config.session_entries())
-            .map_max_entries(maps::MAPPINGS, config.mapping_entries())
-            .map_max_entries(maps::PORTS, config.port_slots())
-            .override_global(aya_log::LEVEL, &level, false);
+        loader.override_global(aya_log::LEVEL, &level, false);
+        for (name, entries) in survival::sizes(config) {
+            loader.map_max_entries(name, entries);
+        }
+        for name in &names {
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.map(name));
+            }
+        }
         if config.trace.is_none() {
             // Nobody reads it and nothing is written: a page, the smallest ring buffer.
             loader.map_max_entries(LOG_MAP, 4096);
@@ -77,10 +101,17 @@ impl Plane {
             let program: &mut Xdp = program(&mut ebpf, name)?;
             load(name, || program.load())?;
         }
-        let streams = streams(&mut ebpf, config.trace.is_some())?;
+        let mut streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
-        policy.settings.set(&config.settings)?;
-        reserve_ports(config, Ports::of(&mut ebpf)?)?;
+        if adopt {
+            // Packets of the time without a daemon: their senders have sent them again since.
+            while streams.slow.next().is_some() {}
+            let clock_offset = policy.settings.get()?.clock_offset;
+            policy.settings.set(&Settings { clock_offset, ..config.settings })?;
+        } else {
+            policy.settings.set(&config.settings)?;
+            reserve_ports(config, Ports::of(&mut ebpf)?)?;
+        }
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
@@ -154,8 +185,7 @@ fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Resul
 
 /// Keeps the reserved ports of all WANs from LAN hosts.
 fn reserve_ports(config: &Config, mut ports: Ports<'_>) -> Result<()> {
-    let pools = config.reserved_ports.iter().copied().chain(reserved::of_the_kernel()?);
-    for Pool { low, high } in pools {
+    for Pool { low, high } in reserved::all(config)? {
         for wan in 0..config.wans.len() as u8 {
             (low..=high).try_for_each(|port| ports.reserve(wan, port))?;
         }
