@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Config,
@@ -28,7 +29,8 @@ pub const RUN_DIR: &str = "/run/masq";
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// A network namespace, by the number that names it under `/proc/PID/ns`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(transparent)]
 pub struct Netns(pub u64);
 
 impl Netns {
@@ -102,6 +104,43 @@ impl Claims {
         Self::take_in(Path::new(RUN_DIR), std::iter::once(name).chain(interfaces))
     }
 
+    /// Claims the name of an instance whose daemon has gone.
+    pub fn take_name(instance: &str) -> error::Result<Self> {
+        let name = (format!("instance-{instance}"), format!("the instance name {instance}"));
+        Self::take_in(Path::new(RUN_DIR), std::iter::once(name))
+    }
+
+    /// Claims besides what is free of these interfaces.
+    pub fn take_free<'a>(&mut self, netns: Netns, interfaces: impl Iterator<Item = &'a str>) {
+        for name in interfaces {
+            let path = self.lock_dir().join(format!("{}-{name}", netns.0));
+            if let Ok(Some(file)) = lock(&path, Patience::None) {
+                self.locks.push((path, file));
+            }
+        }
+    }
+
+    /// Removes the lock files of processes that were killed.
+    pub fn tidy_up() {
+        let mut claims = Self { run_dir: RUN_DIR.into(), locks: Vec::new() };
+        for entry in fs::read_dir(claims.lock_dir()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if let Ok(Some(file)) = lock(&path, Patience::None) {
+                claims.locks.push((path, file));
+            }
+        }
+    }
+
+    /// Waits for something that belongs to no instance and that nobody holds for long.
+    pub fn wait_for(what: &str) -> Result<Self> {
+        let mut claims = Self { run_dir: RUN_DIR.into(), locks: Vec::new() };
+        let path = claims.lock_dir().join(what);
+        let file = lock(&path, Patience::Endless)
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+        claims.locks.extend(file.map(|file| (path, file)));
+        Ok(claims)
+    }
+
     fn take_in(
         run_dir: &Path,
         wanted: impl Iterator<Item = (String, String)>,
@@ -109,7 +148,7 @@ impl Claims {
         let mut claims = Self { run_dir: run_dir.to_owned(), locks: Vec::new() };
         for (file, what) in wanted {
             let path = claims.lock_dir().join(file);
-            let lock = lock(&path)
+            let lock = lock(&path, Patience::None)
                 .with_context(|| format!("cannot lock {}", path.display()))?
                 .ok_or_else(|| {
                     Error::Refused(format!(
@@ -139,14 +178,24 @@ impl Drop for Claims {
     }
 }
 
-/// Locks a file; `None` if somebody else has it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+/// Whether to wait for a lock that somebody else has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    None,
+    Endless,
+}
+
+/// Locks a file; `None` if somebody else has it and it is not to be waited for.
+fn lock(path: &Path, patience: Patience) -> io::Result<Option<File>> {
     loop {
         let file = match open(path) {
             // Another instance has just removed the directory as it left.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
+        if patience == Patience::Endless {
+            file.lock()?;
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),

@@ -30,7 +30,9 @@ pub async fn run(config: Rc<Config>, plane: Rc<Plane>, ring: RingBuf<MapData>) -
     // SAFETY: the ring buffer owns the descriptor of its map and always returns that one.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
     let mut ring = ring.map_err(|error| error.into_parts().1)?;
-    let mut reporter = Reporter { config, plane, warnings: Warnings::default(), lost: 0 };
+    // What was lost while no daemon ran is none of this one's gaps.
+    let lost = plane.counters.get(Reason::EventLost)?;
+    let mut reporter = Reporter { config, plane, warnings: Warnings::default(), lost };
     loop {
         let mut guard = ring.readable_mut().await?;
         let buffer = guard.get_inner_mut();

@@ -6,16 +6,17 @@
 //! 1. [`cli`] and [`config`]: what the user asks for, and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
-//! 4. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
+//! 4. [`survival`]: what an earlier daemon has left, and where this one leaves its own.
+//! 5. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
 //!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
-//! 5. [`netlink`]: the interfaces as they are, and being told of changes.
-//! 6. [`plan`] and [`prefixes`]: what should be; pure.
-//! 7. [`reconcile`] and [`attach`]: making it so.
-//! 8. [`sysctl`]: forwarding, for as long as masq runs.
-//! 9. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
-//!    kernel programs cannot decide, logging.
-//! 10. [`status`] and [`control`]: telling others.
-//! 11. [`commands`]: asking, from the command line.
+//! 6. [`netlink`]: the interfaces as they are, and being told of changes.
+//! 7. [`plan`] and [`prefixes`]: what should be; pure.
+//! 8. [`reconcile`] and [`attach`]: making it so.
+//! 9. [`sysctl`]: forwarding, for as long as masq runs.
+//! 10. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
+//!     kernel programs cannot decide, logging.
+//! 11. [`status`] and [`control`]: telling others.
+//! 12. [`commands`]: asking, from the command line.
 
 pub mod attach;
 pub mod claims;
@@ -41,5 +42,6 @@ pub mod reconcile;
 pub mod reserved;
 pub mod slow;
 pub mod status;
+pub mod survival;
 pub mod sweep;
 pub mod sysctl;

@@ -7,11 +7,11 @@
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{Program, RawTracePoint},
+    programs::{Program, RawTracePoint, links::FdLink},
 };
 use masq_common::abi::programs;
 
-use crate::kernel_types::Types;
+use crate::{kernel_types::Types, survival::pins::Pins};
 
 /// The tracepoints behind which a neighbour may be another one than before.
 const NEIGHBOUR_TRACEPOINTS: [&str; 3] =
@@ -46,18 +46,25 @@ impl Offsets {
     }
 }
 
-/// Attaches the program that counts the changes of neighbours. It stays for as long as `ebpf` lives.
+/// Attaches the program that counts the changes of neighbours. It stays for as long as `ebpf` lives, or
+/// until its pins are removed: the sessions of a data plane that outlives its daemon remember next hops
+/// too.
 ///
 /// # Errors
 /// If the kernel refuses the program, or has no such tracepoint.
-pub fn watch_neighbours(ebpf: &mut Ebpf) -> Result<()> {
+pub fn watch_neighbours(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<()> {
     let program = ebpf.program_mut(programs::NEIGHBOUR_CHANGED);
     let program: Option<&mut RawTracePoint> =
         program.and_then(|program: &mut Program| program.try_into().ok());
     let program = program.ok_or_else(|| anyhow!("the kernel object lacks a program"))?;
     program.load().context("cannot watch the kernel's neighbours")?;
     for tracepoint in NEIGHBOUR_TRACEPOINTS {
-        program.attach(tracepoint).with_context(|| format!("no tracepoint {tracepoint}"))?;
+        let link = program.attach(tracepoint);
+        let link = link.with_context(|| format!("no tracepoint {tracepoint}"))?;
+        if let Some(pins) = pins {
+            let link: FdLink = program.take_link(link)?.into();
+            pins.keep(&format!("next_hops-{tracepoint}"), link)?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     io,
 };
 
@@ -28,6 +28,7 @@ use crate::{
     maps::{Counters, Fragments, NextHops, Policy, Ports, PortsHeld, Sessions, take},
     next_hops::{self, Offsets},
     reserved,
+    survival::{self, Definition, pins::Pins},
 };
 
 /// The kernel programs, as built by this crate's build script.
@@ -38,6 +39,18 @@ const XDP_PROGRAMS: [&str; 3] = [programs::FAST_XDP, programs::RETIRE, programs:
 
 /// The ring buffer of aya-log.
 const LOG_MAP: &str = "AYA_LOGS";
+
+/// The maps of the kernel object that outlive a daemon.
+pub fn definitions() -> Result<Vec<Definition>> {
+    survival::definitions(OBJECT, LOG_MAP)
+}
+
+/// Tells this kernel object from others.
+pub fn object() -> String {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(OBJECT);
+    format!("{:016x}", hasher.finish())
+}
 
 /// The data plane of this instance: everything that was loaded into the kernel.
 pub struct Plane {
@@ -69,18 +82,24 @@ pub struct Streams {
 }
 
 impl Plane {
-    /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached.
-    pub fn load(config: &Config) -> Result<(Self, Streams)> {
+    /// Loads maps and XDP programs, and tells the programs their settings. Nothing is attached. Maps
+    /// are pinned in `pins`; with `adopt` those that are there are used on, with all that is in them.
+    pub fn load(config: &Config, pins: Option<&Pins>, adopt: bool) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
         let offsets = Offsets::of_the_kernel();
+        let names: Vec<_> = definitions()?.into_iter().map(|map| map.name).collect();
         let mut loader = EbpfLoader::new();
-        loader
-            .map_max_entries(maps::SESSIONS, config.session_entries())
-            .map_max_entries(maps::MAPPINGS, config.mapping_entries())
-            .map_max_entries(maps::PORTS, config.port_slots())
-            .override_global(aya_log::LEVEL, &level, false);
+        loader.override_global(aya_log::LEVEL, &level, false);
         if let Ok(offsets) = &offsets {
             offsets.tell(&mut loader);
+        }
+        for (name, entries) in survival::sizes(config) {
+            loader.map_max_entries(name, entries);
+        }
+        for name in &names {
+            if let Some(pins) = pins {
+                loader.map_pin_path(name, pins.map(name));
+            }
         }
         if config.trace.is_none() {
             // Nobody reads it and nothing is written: a page, the smallest ring buffer.
@@ -91,20 +110,31 @@ impl Plane {
             let program: &mut Xdp = program(&mut ebpf, name)?;
             load(name, || program.load())?;
         }
-        let streams = streams(&mut ebpf, config.trace.is_some())?;
+        let mut streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
         let watched = match offsets {
-            Ok(_) => next_hops::watch_neighbours(&mut ebpf).and_then(|()| forget(&ebpf, false)),
+            Ok(_) => {
+                next_hops::watch_neighbours(&mut ebpf, pins).and_then(|()| forget(&ebpf, false))
+            }
             Err(error) => Err(error),
         };
         let asks_always = watched.err().map(|error| format!("{error:#}"));
+        let mut settings = settings(config, asks_always.is_none());
+        if adopt {
+            // Packets of the time without a daemon: their senders have sent them again since.
+            while streams.slow.next().is_some() {}
+            settings.clock_offset = policy.settings.get()?.clock_offset;
+        } else {
+            reserve_ports(config, Ports::of(&mut ebpf)?)?;
+        }
+        policy.settings.set(&settings)?;
         if let Some(why) = &asks_always {
             tracing::warn!(
                 "slower than it could be, every packet asks the kernel's routing: {why}"
             );
+            // Nobody would say any more when what an earlier data plane remembers is not true.
+            let _ = forget(&ebpf, false);
         }
-        policy.settings.set(&settings(config, asks_always.is_none()))?;
-        reserve_ports(config, Ports::of(&mut ebpf)?)?;
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
@@ -222,8 +252,7 @@ fn settings(config: &Config, next_hops: bool) -> Settings {
 
 /// Keeps the reserved ports of all WANs from LAN hosts.
 fn reserve_ports(config: &Config, mut ports: Ports<'_>) -> Result<()> {
-    let pools = config.reserved_ports.iter().copied().chain(reserved::of_the_kernel()?);
-    for Pool { low, high } in pools {
+    for Pool { low, high } in reserved::all(config)? {
         for wan in 0..config.wans.len() as u8 {
             (low..=high).try_for_each(|port| ports.reserve(wan, port))?;
         }

@@ -8,8 +8,17 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use masq_common::ports::Pool;
 
+use crate::config::Config;
+
 /// The kernel's list, in the network namespace of whoever reads it.
 const SYSCTL: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+
+/// The ports that the user and the kernel keep.
+pub fn all(config: &Config) -> Result<Vec<Pool>> {
+    let mut pools = config.reserved_ports.clone();
+    pools.extend(of_the_kernel()?);
+    Ok(pools)
+}
 
 /// The ports that the kernel keeps.
 pub fn of_the_kernel() -> Result<Vec<Pool>> {

@@ -5,8 +5,9 @@ use std::{net::Ipv4Addr, time::Instant};
 
 use crate::{
     claims::Netns,
-    control::proto::{InterfaceInfo, SlowPath},
+    control::proto::{InterfaceInfo, SlowPath, Survival},
     netlink::Address,
+    survival::estate::Estate,
 };
 
 /// State of the instance that more than one service looks at.
@@ -27,19 +28,22 @@ pub struct Status {
     pub local: Vec<Address>,
     /// What the slow path has done.
     pub slow_path: SlowPath,
+    /// What becomes of the sessions without the daemon.
+    pub survival: Survival,
 }
 
 impl Status {
     /// An instance that has just been started.
-    pub fn new(instance: String, netns: Netns) -> Self {
+    pub fn new(estate: &Estate) -> Self {
         Self {
-            instance,
-            netns,
+            instance: estate.instance.clone(),
+            netns: estate.manifest.place.netns,
             started: Instant::now(),
             interfaces: Vec::new(),
             addresses: Vec::new(),
             local: Vec::new(),
             slow_path: SlowPath::default(),
+            survival: estate.survival.clone(),
         }
     }
 }

@@ -5,8 +5,8 @@
 //! put back after.
 //!
 //! The note is a file in the run directory, shared by all instances of a network namespace: the
-//! last one that stops puts the values back, and so does one that follows on a killed one. Each
-//! holds a shared lock on it, so that whoever gets the exclusive one is the last.
+//! last one that stops puts the values back, and so does one that follows on a killed one, be it
+//! `masq stop`. Each holds a shared lock on it, so that whoever gets the exclusive one is the last.
 
 use std::{
     collections::BTreeMap,
@@ -70,6 +70,22 @@ impl Forwarding {
             })?;
         }
         Ok(Some(forwarding))
+    }
+
+    /// What killed instances have noted in the network namespace with this cookie; `None` if they
+    /// have not turned it on.
+    pub fn left(cookie: u64) -> Result<Option<Self>> {
+        let note = Path::new(RUN_DIR).join(format!("forwarding-{cookie}"));
+        let noted = join(&note)?;
+        let switch = Path::new(IPV4).join("ip_forward");
+        Ok(noted.map(|(file, along)| Self { switch, note, file, along }))
+    }
+
+    /// Leaves it on, for a data plane that goes on without a daemon. The note stays too: whoever
+    /// ends that data plane puts the values back.
+    pub fn leave(self) {
+        // Its lock goes with the process.
+        std::mem::forget(self);
     }
 }
 

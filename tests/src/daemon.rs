@@ -212,6 +212,18 @@ impl Drop for Masq {
     }
 }
 
+/// Removes what a killed `masq` has left in a namespace, when dropped: to be made before the first
+/// one is started.
+#[derive(Debug)]
+pub struct StopAtEnd<'a>(pub &'a Namespace);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        // Mostly there is nothing left, which is an error.
+        let _ = masq(self.0, ["stop"]).output();
+    }
+}
+
 /// Runs a command of `masq` that ends by itself, and returns its output.
 #[track_caller]
 pub fn run<A: AsRef<OsStr>>(

@@ -21,7 +21,7 @@ use nix::{
     unistd::setsid,
 };
 
-use crate::netns;
+use crate::{daemon, netns};
 
 /// Set for the worker.
 const WORKER: &str = "MASQ_TESTS_WORKER";
@@ -105,6 +105,12 @@ fn remove_namespaces(worker: u32) {
         if Instant::now() > end {
             names.iter().flat_map(|name| processes(name)).for_each(|process| {
                 let _ = Command::new("kill").args(["-KILL", &process]).output();
+            });
+            // What a daemon has pinned outlives it.
+            names.iter().for_each(|name| {
+                let mut stop = Command::new("ip");
+                stop.args(["netns", "exec", name]).arg(daemon::program()).arg("stop");
+                let _ = stop.output();
             });
             break;
         }

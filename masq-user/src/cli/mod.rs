@@ -41,6 +41,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// List the instances that run on this machine.
     Instances(InstancesArgs),
+    /// Stop an instance and remove all that it has set up, also when its daemon has been killed.
+    Stop(StopArgs),
 }
 
 /// Which instance a command talks to.
@@ -55,7 +57,8 @@ pub struct InstanceArg {
 const RUN_HELP: &str = "\
 Prints one line with the word `ready` to standard output when packets are being translated, and \
 one line for each change of state to standard error. SIGINT, SIGTERM and SIGHUP end it and remove \
-everything that it has set up.
+everything that it has set up. After SIGUSR2, a kill or a crash packets are translated on, and the \
+next `masq run` takes that over with all sessions; see docs/operations.md.
 
 Examples:
   masq run --lan eth1 --wan ppp0
@@ -275,6 +278,23 @@ pub struct InstancesArgs {
     /// Print a JSON array.
     #[arg(long)]
     pub json: bool,
+}
+
+const STOP_HELP: &str = "\
+Returns when it is done. With --keep-data-plane only the daemon ends, and the next `masq run`, of \
+the same or another version, takes the data plane over.";
+
+/// Options of `masq stop`.
+#[derive(Args, Debug)]
+#[command(after_help = STOP_HELP)]
+pub struct StopArgs {
+    /// Name of the instance. Default: the only one in this network namespace.
+    #[arg(long, value_name = "NAME", value_parser = values::instance_name)]
+    pub instance: Option<String>,
+
+    /// Leave the data plane: packets of all sessions are translated on.
+    #[arg(long)]
+    pub keep_data_plane: bool,
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
-//! `masq instances`: what runs on this machine.
+//! `masq instances`: what runs on this machine, with a daemon or without.
 
 use anyhow::Context as _;
 
 use super::{Output, stats};
-use crate::{claims::Netns, cli::InstancesArgs, control::client, duration::Secs, error::Result};
+use crate::{
+    claims::Netns, cli::InstancesArgs, control::client, duration::Secs, error::Result, survival,
+};
 
 /// Lists them.
 pub fn execute(args: &InstancesArgs) -> Result<()> {
-    let instances = client::instances()?;
+    let mut instances = client::instances()?;
+    let alone = survival::alone().into_iter();
+    let alone = alone.filter(|a| instances.iter().all(|i| i.instance != a.instance));
+    let alone: Vec<_> = alone.collect();
+    instances.extend(alone);
     let mut output = Output::new();
     if args.json {
         output.line(serde_json::to_string(&instances).context("cannot write JSON")?)?;
@@ -23,14 +29,21 @@ pub fn execute(args: &InstancesArgs) -> Result<()> {
         } else {
             format!("in network namespace {}", instance.netns)
         };
-        output.heading(format_args!(
-            "{} (pid {}), up {}, {place}",
-            instance.instance,
-            instance.pid,
-            Secs(instance.uptime_secs)
-        ))?;
+        let name = &instance.instance;
+        output.heading(match instance.pid {
+            Some(pid) => {
+                format!("{name} (pid {pid}), up {}, {place}", Secs(instance.uptime_secs))
+            }
+            None => format!("{name}, {place}: translates without a daemon"),
+        })?;
         for interface in &instance.interfaces {
-            output.line(format_args!("  {}", stats::describe(interface)))?;
+            output.line(match instance.pid {
+                Some(_) => format!("  {}", stats::describe(interface)),
+                None => format!("  {} {}", interface.role, interface.name),
+            })?;
+        }
+        if instance.pid.is_none() {
+            output.line("  `masq run` takes it over, `masq stop` removes it")?;
         }
     }
     output.finish()

@@ -3,6 +3,7 @@
 mod instances;
 mod sessions;
 mod stats;
+mod stop;
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -27,6 +28,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Sessions(args) => sessions::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Instances(args) => instances::execute(&args),
+        Command::Stop(args) => stop::execute(&args),
     }
 }
 

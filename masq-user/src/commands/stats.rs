@@ -7,7 +7,7 @@ use crate::{
     cli::StatsArgs,
     control::{
         client,
-        proto::{Answer, Ask, InterfaceInfo, Stats},
+        proto::{Answer, Ask, InterfaceInfo, Stats, Survival},
     },
     duration::Secs,
     error::Result,
@@ -33,10 +33,11 @@ fn write(output: &mut Output, stats: &Stats, all: bool) -> Result<()> {
     output.line(format_args!(
         "{} (pid {}, masq {}), up {}",
         instance.instance,
-        instance.pid,
+        instance.pid.unwrap_or_default(),
         instance.version,
         Secs(instance.uptime_secs)
     ))?;
+    output.line(survival(&instance.survival))?;
     output.heading("\nInterfaces")?;
     for interface in &instance.interfaces {
         output.line(format_args!("  {}", describe(interface)))?;
@@ -77,6 +78,17 @@ fn write(output: &mut Output, stats: &Stats, all: bool) -> Result<()> {
 
 fn row(name: &str, count: u64, text: &str) -> String {
     format!("  {name:<22} {count:>14}  {text}")
+}
+
+/// What becomes of the sessions, in one line.
+pub fn survival(survival: &Survival) -> String {
+    match &survival.pins {
+        Some(pins) => {
+            let adopted = if survival.adopted { ", and have survived one" } else { "" };
+            format!("sessions survive the end of the daemon{adopted}: pinned in {pins}")
+        }
+        None => format!("sessions end with the daemon: {}", survival.why),
+    }
 }
 
 /// An interface in one line.
@@ -120,6 +132,14 @@ mod tests {
         assert_eq!(describe(&gone), "wan ppp0 (no address), does not exist at present");
         let lan = InterfaceInfo { role: "lan".into(), address: None, mode: Some(Mode::Xdp), ..wan };
         assert_eq!(describe(&lan), "lan ppp0, xdp: asked for");
+    }
+
+    #[test]
+    fn survival_is_told_with_its_reason() {
+        let none = Survival { why: "no bpffs".into(), ..Survival::default() };
+        assert_eq!(survival(&none), "sessions end with the daemon: no bpffs");
+        let pinned = Survival { pins: Some("/p".into()), adopted: true, ..Survival::default() };
+        assert!(survival(&pinned).ends_with("and have survived one: pinned in /p"));
     }
 
     #[test]

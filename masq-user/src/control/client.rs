@@ -117,15 +117,17 @@ fn choose(instances: &[Instance], netns: Netns) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::proto::Survival;
 
     fn instance(name: &str, netns: u64) -> Instance {
         Instance {
             instance: name.into(),
-            pid: 1,
+            pid: Some(1),
             netns,
             uptime_secs: 0,
             version: String::new(),
             interfaces: Vec::new(),
+            survival: Survival::default(),
         }
     }
 

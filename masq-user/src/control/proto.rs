@@ -60,6 +60,11 @@ pub enum Ask {
     Stats,
     /// Sessions. Answered with any number of [`Answer::Session`] and an [`Answer::End`].
     Sessions(Query),
+    /// Stop. Answered with [`Answer::Stopping`], before it has ended.
+    Stop {
+        /// Whether the data plane goes on without the daemon.
+        keep_data_plane: bool,
+    },
 }
 
 /// Which sessions are wanted.
@@ -85,17 +90,19 @@ pub enum Answer {
     Session(Box<Session>),
     /// No more sessions.
     End(End),
+    /// It is about to stop.
+    Stopping,
     /// It failed, and why.
     Error(String),
 }
 
-/// A running instance.
+/// An instance.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Instance {
     /// Its name.
     pub instance: String,
-    /// Its process.
-    pub pid: u32,
+    /// Its process; null if none runs and the data plane goes on alone.
+    pub pid: Option<u32>,
     /// Number of its network namespace.
     pub netns: u64,
     /// How long it has been running.
@@ -104,6 +111,19 @@ pub struct Instance {
     pub version: String,
     /// Its interfaces.
     pub interfaces: Vec<InterfaceInfo>,
+    /// What becomes of sessions without the daemon.
+    pub survival: Survival,
+}
+
+/// Whether the data plane outlives the daemon.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Default, Debug)]
+pub struct Survival {
+    /// Where it is pinned; null if it ends with the daemon.
+    pub pins: Option<String>,
+    /// Why it is not pinned; empty if it is.
+    pub why: String,
+    /// Whether the daemon has taken it over from an earlier one.
+    pub adopted: bool,
 }
 
 /// One interface of an instance.

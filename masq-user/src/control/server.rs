@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::spawn_local,
     time::{Duration, sleep, timeout},
 };
@@ -18,7 +18,7 @@ use super::{
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary,
 };
-use crate::{config::Config, plane::Plane, status::Status};
+use crate::{config::Config, daemon::Ending, plane::Plane, status::Status};
 
 /// Connections that are served at once; more have to wait.
 const CONNECTIONS: usize = 16;
@@ -92,6 +92,8 @@ pub struct Subject {
     pub plane: Rc<Plane>,
     /// The state of the instance.
     pub status: Rc<RefCell<Status>>,
+    /// Told to stop the daemon.
+    pub stop: watch::Sender<Option<Ending>>,
 }
 
 /// One connection: one request, one answer. A client that goes away meanwhile is no failure.
@@ -121,7 +123,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
     if request.version != VERSION {
         anyhow::bail!("the running masq is another version; restart it, or use its own program");
     }
-    let Subject { config, plane, status } = subject;
+    let Subject { config, plane, status, stop } = subject;
     match request.ask {
         Ask::Instance => {
             let instance = summary::instance(&status.borrow());
@@ -132,6 +134,16 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             reply.send(&Answer::Stats(Box::new(stats))).await
         }
         Ask::Sessions(query) => listing::list(subject, &query, reply).await,
+        Ask::Stop { keep_data_plane } => {
+            let survival = status.borrow().survival.clone();
+            let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };
+            if keep_data_plane && survival.pins.is_none() {
+                anyhow::bail!("the data plane cannot go on without the daemon: {}", survival.why);
+            }
+            reply.send(&Answer::Stopping).await?;
+            stop.send_replace(Some(ending));
+            Ok(())
+        }
     }
 }
 

@@ -14,11 +14,12 @@ use crate::{
 pub fn instance(status: &Status) -> Instance {
     Instance {
         instance: status.instance.clone(),
-        pid: std::process::id(),
+        pid: Some(std::process::id()),
         netns: status.netns.0,
         uptime_secs: status.started.elapsed().as_secs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         interfaces: status.interfaces.clone(),
+        survival: status.survival.clone(),
     }
 }
 

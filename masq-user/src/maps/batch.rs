@@ -1,7 +1,7 @@
 //! Reading a hash map in batches, a system call for some thousand entries instead of two for each.
 //!
 //! aya has no batch calls yet, so this file makes the one that masq needs itself
-//! (BPF_MAP_LOOKUP_BATCH, kernel 5.6). Nothing else in masq makes a raw bpf(2) call.
+//! (BPF_MAP_LOOKUP_BATCH, kernel 5.6).
 
 use std::{
     io,

@@ -1,5 +1,7 @@
 //! What the daemon tells the programs: settings, devices, prefixes.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf,
@@ -13,6 +15,7 @@ use masq_common::{
 };
 
 use super::typed;
+use crate::prefixes::Prefixes;
 
 /// Everything that the programs are told.
 pub struct Policy {
@@ -59,6 +62,11 @@ impl Devices {
         self.0.insert(index, device, 0).context("cannot write the device table")
     }
 
+    /// All that the programs know.
+    pub fn all(&self) -> Result<BTreeMap<u32, Device>> {
+        self.0.iter().collect::<Result<_, _>>().context("cannot read the device table")
+    }
+
     /// Lets the programs forget an interface.
     pub fn remove(&mut self, index: u32) -> Result<()> {
         absent_is_fine(self.0.remove(&index)).context("cannot write the device table")
@@ -76,6 +84,19 @@ impl PrefixTable {
             Err(MapError::KeyNotFound) => Ok(0),
             Err(error) => Err(error).context("cannot read the prefix table"),
         }
+    }
+
+    /// All that the programs know.
+    pub fn all(&self) -> Result<Prefixes> {
+        let mut prefixes = Prefixes::new();
+        for entry in self.0.iter() {
+            let (key, flags) = entry.context("cannot read the prefix table")?;
+            let address = Addr::from_raw(key.data());
+            let net = Ipv4Net::new(address.into(), key.prefix_len() as u8)
+                .context("the prefix table is damaged")?;
+            prefixes.insert(net, flags);
+        }
+        Ok(prefixes)
     }
 
     /// Says what is true of a prefix.

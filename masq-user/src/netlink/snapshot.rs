@@ -29,6 +29,14 @@ impl Snapshot {
         self.addresses.iter().filter(move |address| address.index == index)
     }
 
+    /// The same without these XDP programs: they are our own, from before.
+    pub fn without_xdp(mut self, programs: &[u32]) -> Self {
+        for link in &mut self.links {
+            link.xdp = link.xdp.filter(|program| !programs.contains(program));
+        }
+        self
+    }
+
     /// The address that a WAN translates to: the first primary one of global scope.
     pub fn external_address(&self, index: u32) -> Option<Ipv4Addr> {
         self.addresses_of(index).find(|address| address.usable).map(|address| address.local)

@@ -118,7 +118,7 @@ impl Tables {
     ///
     /// [`Bench::remember_next_hops`]: crate::program::Bench::remember_next_hops
     pub(super) fn watch_neighbours(&mut self) {
-        next_hops::watch_neighbours(&mut self.ebpf).expect("watch the kernel's neighbours");
+        next_hops::watch_neighbours(&mut self.ebpf, None).expect("watch the kernel's neighbours");
     }
 
     /// The next hop with this number.

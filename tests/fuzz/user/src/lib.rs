@@ -23,7 +23,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "request", run: control::request },
     Target { name: "answer", run: control::answer },
     Target { name: "link", run: netlink::link },
@@ -34,6 +34,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "slow_path", run: slow::handler },
     Target { name: "icmp_answer", run: slow::answer },
     Target { name: "note", run: records::note },
+    Target { name: "manifest", run: records::manifest },
     Target { name: "checksum", run: shared::checksum },
     Target { name: "tcp", run: shared::tcp },
     Target { name: "ports", run: shared::ports },

@@ -1,11 +1,11 @@
-//! What masq has written itself and reads again: records of the ring buffers, and the note about
-//! forwarding. A daemon may meet those of another version.
+//! What masq has written itself and reads again: records of the ring buffers, the note about
+//! forwarding, and the manifest of a data plane that outlives its daemon. A daemon may meet those of another version.
 
 use masq_common::{
     event::{CloseCause, Event},
     slow::{Cause, Head},
 };
-use masq_user::sysctl::read_note;
+use masq_user::{survival::manifest::Manifest, sysctl::read_note};
 
 /// What the programs report.
 pub fn event(record: &[u8]) {
@@ -32,4 +32,11 @@ pub fn note(text: &[u8]) {
     let Ok(note) = read_note(text) else { return };
     let again = serde_json::to_string(&note).expect("a note can be written");
     assert_eq!(read_note(&again).expect("what was written can be read"), note);
+}
+
+/// What is written down about a data plane that outlives its daemon.
+pub fn manifest(text: &[u8]) {
+    let Ok(manifest) = Manifest::parse(text) else { return };
+    let again = serde_json::to_vec(&manifest).expect("a manifest can be written");
+    assert_eq!(Manifest::parse(&again).expect("what was written can be read"), manifest);
 }

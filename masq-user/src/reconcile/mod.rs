@@ -1,6 +1,8 @@
 //! Bringing about what [`crate::plan`] wants: writes the difference to the tables, attaches to
 //! interfaces that have appeared, lets go of those that have vanished.
 
+mod adopt;
+
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use anyhow::Result;
@@ -16,6 +18,7 @@ use crate::{
     plane::Plane,
     prefixes::Prefixes,
     status::{self, Status},
+    survival::leftover::Leftover,
     sweep,
 };
 
@@ -34,16 +37,21 @@ pub struct Gateway {
     prefixes: Prefixes,
     /// Warnings that the user has seen.
     warnings: Vec<String>,
+    /// Data planes of earlier daemons that go as soon as ours translates.
+    leftovers: Vec<Leftover>,
+    /// Whether something of an earlier daemon has yet to be compared with what is wanted.
+    adopting: bool,
 }
 
 impl Gateway {
-    /// A data plane that is loaded but not attached to anything.
+    /// A data plane that is loaded but not attached to anything. `leftovers` are removed when it is.
     pub fn new(
         config: Rc<Config>,
         plane: Rc<Plane>,
         attacher: Attacher,
         netlink: Rc<Netlink>,
         status: Rc<RefCell<Status>>,
+        leftovers: Vec<Leftover>,
     ) -> Self {
         Self {
             config,
@@ -55,6 +63,8 @@ impl Gateway {
             devices: BTreeMap::new(),
             prefixes: Prefixes::new(),
             warnings: Vec::new(),
+            leftovers,
+            adopting: false,
         }
     }
 
@@ -79,6 +89,9 @@ impl Gateway {
         // Only now is it known who has native XDP, and what may leave by a WAN.
         let failure = failure.or(self.write_devices(&plan).err());
         let failure = failure.or(self.write_others(&plan).err());
+        if failure.is_none() && std::mem::take(&mut self.adopting) {
+            self.attacher.drop_others();
+        }
         self.publish(&plan);
         if lost {
             let addresses = self.status.borrow().addresses.clone();
@@ -87,7 +100,13 @@ impl Gateway {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Takes everything off. The tables go with the process.
+    /// Interfaces whose clsact qdisc is ours to remove.
+    pub fn own_qdiscs(&self) -> Vec<String> {
+        let own = self.attached.values().filter(|attached| attached.owns_clsact);
+        own.map(|attached| attached.name.clone()).collect()
+    }
+
+    /// Takes everything off. The tables go with the process, or with their pins.
     pub async fn stop(&mut self) {
         // Nobody redirects to a device whose driver is just being reset.
         let caps_off = |device: &Device| Device {
@@ -210,15 +229,24 @@ impl Gateway {
         let mut new: Vec<(&Interface, &Present, Attached)> = Vec::new();
         for interface in &plan.interfaces {
             let Some(present) = &interface.present else { continue };
-            if self.attached.contains_key(&present.index) {
-                continue;
-            }
-            match self.attacher.prepare(interface) {
+            let attached = match self.attached.remove(&present.index) {
+                Some(attached) if attached.complete => {
+                    self.attached.insert(present.index, attached);
+                    continue;
+                }
+                Some(attached) => Ok(attached),
+                None => self.attacher.prepare(interface, present.index),
+            };
+            match attached {
                 Ok(attached) => new.push((interface, present, attached)),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
         for hook in Hook::ALL {
+            if hook == Hook::Fast {
+                // Nothing leaves untranslated any more, and the driver has room for one program.
+                failure = failure.or(self.remove_leftovers().await.err());
+            }
             let mut kept = Vec::with_capacity(new.len());
             for (interface, present, mut attached) in new {
                 match self.attacher.attach(hook, interface, present, &mut attached) {
@@ -238,7 +266,8 @@ impl Gateway {
             }
             new = kept;
         }
-        for (_, present, attached) in new {
+        for (_, present, mut attached) in new {
+            attached.complete = true;
             self.attached.insert(present.index, attached);
         }
         failure

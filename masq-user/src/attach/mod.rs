@@ -1,0 +1,320 @@
+//! Attaching the programs to interfaces and taking them off again: which program belongs to which
+//! hook, and in which order. Knows nothing of addresses and sessions.
+//!
+//! The order matters. WAN egress comes first and goes last: it is what keeps packets with an
+//! inside source from leaving. XDP comes last and goes first: it only makes faster what works
+//! without it.
+//!
+//! Where the data plane is pinned ([`crate::survival`]), a hook that an earlier daemon has left on an
+//! interface is not attached to again: its link gets the new program, from one packet to the next.
+
+mod clsact;
+mod hook;
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::{
+    LinkOrder, ProgramError, TcAttachType, XdpMode,
+    links::{FdLink, Link as _},
+    tc::{SchedClassifierLink, TcAttachOptions},
+    xdp::{XdpError, XdpLink},
+};
+
+pub use self::{
+    clsact::remove_filters,
+    hook::{Hook, TcKind},
+};
+
+use crate::{
+    plan::{Fast, Hooks, Interface, Present, Role},
+    plane::Plane,
+    survival::{
+        estate::Estate,
+        pins::{Pins, link_name},
+    },
+};
+
+/// A program that is attached; taken off when dropped.
+enum Link {
+    Tc(SchedClassifierLink),
+    Xdp(XdpLink),
+}
+
+/// The programs on one interface.
+pub struct Attached {
+    /// Name of the interface.
+    pub name: String,
+    index: u32,
+    links: BTreeMap<Hook, Link>,
+    /// Whether all hooks have been tried.
+    pub complete: bool,
+    pins: Option<Rc<Pins>>,
+    /// Whether the clsact qdisc is ours to remove.
+    pub owns_clsact: bool,
+    /// Why the fast path is where it is.
+    pub why: String,
+}
+
+impl Attached {
+    /// Whether the fast path is in the driver.
+    pub fn is_xdp(&self) -> bool {
+        self.links.contains_key(&Hook::Fast)
+    }
+
+    /// What of it the device table tells.
+    pub fn hooks(&self) -> Hooks {
+        Hooks { xdp: self.is_xdp(), wan_out: self.links.contains_key(&Hook::WanOut) }
+    }
+
+    /// Takes the program off one hook, if there is one. What has vanished with its interface is
+    /// off already, so failure means nothing to the caller.
+    pub fn detach(&mut self, hook: Hook) {
+        let link = self.links.remove(&hook);
+        if let (Some(_), Some(pins)) = (&link, &self.pins) {
+            pins.drop_link(&link_name(hook, self.index));
+        }
+        let result = match link {
+            Some(Link::Tc(link)) => link.detach(),
+            Some(Link::Xdp(link)) => link.detach(),
+            None => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::debug!(?hook, %error, "program was off already");
+        }
+    }
+
+    /// Takes everything off, in the reverse order of attaching.
+    pub fn detach_all(&mut self) {
+        Hook::ALL.iter().rev().for_each(|&hook| self.detach(hook));
+    }
+}
+
+/// Attaches programs.
+pub struct Attacher {
+    plane: Rc<Plane>,
+    kind: TcKind,
+    /// Where links are kept.
+    pins: Option<Rc<Pins>>,
+    /// Interfaces whose clsact qdisc an earlier daemon has added. If that is not known, one with
+    /// filters of masq is taken for its own.
+    own_qdiscs: Option<Vec<String>>,
+}
+
+impl Attacher {
+    /// With the programs of `plane`. Links are pinned where `estate` says, and those that are there
+    /// are used on.
+    pub fn new(plane: Rc<Plane>, estate: &Estate) -> Self {
+        let (pins, own_qdiscs) = (estate.pins.clone(), estate.known_qdiscs.clone());
+        Self { plane, kind: estate.manifest.tc, pins, own_qdiscs }
+    }
+
+    /// Loads the programs that an interface needs or may need: one that is not there yet may turn
+    /// out to be of either kind, and nothing must leave through it while the verifier works.
+    pub fn load(&self, interface: &Interface) -> Result<()> {
+        let kinds = match &interface.present {
+            Some(present) => vec![present.ethernet],
+            None => vec![true, false],
+        };
+        for hook in Hook::ALL.into_iter().filter(|hook| hook.belongs_to(interface.role)) {
+            for &ethernet in kinds.iter().filter(|_| hook != Hook::Fast) {
+                self.plane.load_classifier(hook.program(ethernet))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prepares an interface; nothing is attached to it yet.
+    pub fn prepare(&self, interface: &Interface, index: u32) -> Result<Attached> {
+        let name = interface.name.clone();
+        let owns_clsact = match self.kind {
+            TcKind::Tcx => false,
+            TcKind::Clsact => {
+                if interface.role == Role::Lan {
+                    // Of a time when it was a WAN.
+                    remove_filters(&name, Some(TcAttachType::Egress));
+                }
+                let known = self.own_qdiscs.as_ref().is_some_and(|names| names.contains(&name));
+                clsact::add_qdisc(&name)? || known
+            }
+        };
+        Ok(Attached {
+            name,
+            index,
+            links: BTreeMap::new(),
+            complete: false,
+            pins: self.pins.clone(),
+            owns_clsact,
+            why: String::new(),
+        })
+    }
+
+    /// Whether an earlier daemon has left a link at a hook that the interface is to have.
+    pub fn is_left(&self, hook: Hook, interface: &Interface, present: &Present) -> bool {
+        let wanted = hook.belongs_to(interface.role)
+            && !(hook == Hook::Fast && matches!(present.fast, Fast::Tc(_)));
+        // Filters need no pin; attaching finds out whether they are there.
+        let filter = self.kind == TcKind::Clsact && hook != Hook::Fast;
+        wanted && (filter || self.pinned(hook, present.index).is_some())
+    }
+
+    /// Takes off what earlier daemons have left and nobody uses.
+    pub fn drop_others(&self) {
+        if let Some(pins) = &self.pins {
+            pins.drop_others();
+        }
+    }
+
+    /// Attaches one hook of an interface, if the interface has it and it is not attached yet.
+    pub fn attach(
+        &self,
+        hook: Hook,
+        interface: &Interface,
+        present: &Present,
+        attached: &mut Attached,
+    ) -> Result<()> {
+        if !hook.belongs_to(interface.role) || attached.links.contains_key(&hook) {
+            return Ok(());
+        }
+        if hook == Hook::Fast {
+            return self.attach_fast(interface, present, attached);
+        }
+        let program = hook.program(present.ethernet);
+        let link = match self.kind {
+            TcKind::Tcx => self.attach_tcx(hook, program, attached),
+            TcKind::Clsact => self.attach_filter(hook, program, attached),
+        };
+        let link =
+            link.with_context(|| format!("cannot attach {program} to {}", interface.name))?;
+        attached.links.insert(hook, Link::Tc(link));
+        Ok(())
+    }
+
+    fn attach_tcx(
+        &self,
+        hook: Hook,
+        program: &str,
+        attached: &Attached,
+    ) -> Result<SchedClassifierLink> {
+        self.plane.with_classifier(program, |program| {
+            if let Some(left) = self.pinned(hook, attached.index) {
+                match program.attach_to_link(left.try_into()?) {
+                    Ok(id) => return Ok(program.take_link(id)?),
+                    Err(error) => self.useless(hook, attached.index, &error),
+                }
+            }
+            // Before all others: a program that ends the chain with "pass" must not let packets
+            // leave untranslated.
+            let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+            let id = program.attach_with_options(&attached.name, hook.direction(), options)?;
+            let link = program.take_link(id)?;
+            match &self.pins {
+                Some(pins) => Ok(keep(pins, hook, attached.index, link.try_into()?)?.try_into()?),
+                None => Ok(link),
+            }
+        })
+    }
+
+    fn attach_filter(
+        &self,
+        hook: Hook,
+        program: &str,
+        attached: &mut Attached,
+    ) -> Result<SchedClassifierLink> {
+        self.plane.with_classifier(program, |program| {
+            let (id, replaced) = clsact::attach(program, &attached.name, hook)?;
+            attached.owns_clsact |= replaced && self.own_qdiscs.is_none();
+            Ok(program.take_link(id)?)
+        })
+    }
+
+    /// The link that an earlier daemon has left at a hook of an interface.
+    fn pinned(&self, hook: Hook, index: u32) -> Option<FdLink> {
+        self.pins.as_ref()?.link(&link_name(hook, index))
+    }
+
+    /// Removes a link that has lost its interface.
+    fn useless(&self, hook: Hook, index: u32, error: &ProgramError) {
+        tracing::debug!(?hook, index, %error, "a link of an earlier daemon is of no use");
+        if let Some(pins) = &self.pins {
+            pins.drop_link(&link_name(hook, index));
+        }
+    }
+
+    fn attach_fast(
+        &self,
+        interface: &Interface,
+        present: &Present,
+        attached: &mut Attached,
+    ) -> Result<()> {
+        let forced = match &present.fast {
+            Fast::Tc(why) => {
+                attached.why.clone_from(why);
+                return Ok(());
+            }
+            Fast::TryXdp => false,
+            Fast::ForceXdp => true,
+        };
+        match self.attach_xdp(present.index) {
+            Ok(link) => {
+                attached.links.insert(Hook::Fast, Link::Xdp(link));
+                let why = if forced { "asked for" } else { "network card whose driver can" };
+                attached.why = why.to_owned();
+                Ok(())
+            }
+            Err(why) if forced => Err(anyhow!(
+                "cannot attach native XDP to {}: {why}; use --mode auto or --mode tc",
+                interface.name
+            )),
+            Err(why) => {
+                attached.why = format!("native XDP is not possible: {why}");
+                Ok(())
+            }
+        }
+    }
+
+    fn attach_xdp(&self, index: u32) -> Result<XdpLink, String> {
+        let attached = self.plane.with_fast_xdp(|program| {
+            if let Some(left) = self.pinned(Hook::Fast, index) {
+                match program.attach_to_link(left.try_into()?) {
+                    Ok(id) => return Ok(Ok(program.take_link(id)?)),
+                    Err(error) => self.useless(Hook::Fast, index, &error),
+                }
+            }
+            // Driver mode only: generic XDP is slower than TC and breaks up GSO packets.
+            let link = match program.attach_to_if_index(index, XdpMode::Driver) {
+                Ok(id) => program.take_link(id)?,
+                Err(error) => return Ok(Err(explain(&error))),
+            };
+            match &self.pins {
+                Some(pins) => Ok(Ok(keep(pins, Hook::Fast, index, link.try_into()?)?.try_into()?)),
+                None => Ok(Ok(link)),
+            }
+        });
+        attached.unwrap_or_else(|error| Err(format!("{error:#}")))
+    }
+}
+
+fn keep(pins: &Pins, hook: Hook, index: u32, link: FdLink) -> Result<FdLink> {
+    pins.keep(&link_name(hook, index), link)
+}
+
+/// Why a driver did not take an XDP program.
+fn explain(error: &ProgramError) -> String {
+    let code = match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
+        _ => None,
+    };
+    match code {
+        Some(libc::EOPNOTSUPP) => "the driver does not support it".to_owned(),
+        Some(libc::EBUSY | libc::EEXIST) => "another XDP program is attached".to_owned(),
+        Some(libc::EINVAL | libc::ERANGE) => {
+            "the driver refused it (the MTU may be too large, or LRO may be on)".to_owned()
+        }
+        Some(libc::ENOMEM | libc::ENOSPC) => {
+            "the driver has too few queues or too little memory for it".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,71 @@
+//! Keeping the data plane in step with the machine, from one change to the next.
+
+use std::{cell::RefCell, io::Write as _, rc::Rc, time::Duration};
+
+use anyhow::Result;
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    netlink::{Changes, Netlink},
+    reconcile::Gateway,
+    status::{self, Readiness, Status},
+    survival::estate::Estate,
+};
+
+/// The machine is looked at again after this time even if nothing has been heard of it.
+const BACKSTOP: Duration = Duration::from_secs(30);
+
+/// What has failed is tried again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Keeps the data plane in step with the machine.
+pub(super) struct Follower {
+    pub(super) gateway: Gateway,
+    pub(super) netlink: Rc<Netlink>,
+    pub(super) changes: Changes,
+    /// What standard output was told last.
+    pub(super) said: Option<Readiness>,
+    /// What did not work at the last look.
+    pub(super) trouble: Option<String>,
+}
+
+impl Follower {
+    /// Follows for ever.
+    pub(super) async fn follow(&mut self, status: &RefCell<Status>, estate: &mut Estate) {
+        let mut next_look = Instant::now() + BACKSTOP;
+        loop {
+            tokio::select! {
+                () = self.changes.next() => {}
+                () = sleep_until(next_look) => {}
+            }
+            next_look = Instant::now() + BACKSTOP;
+            let trouble = self.look(estate).await.err().map(|error| format!("{error:#}"));
+            if let Some(trouble) = &trouble {
+                next_look = Instant::now() + RETRY;
+                if self.trouble.as_ref() != Some(trouble) {
+                    tracing::warn!("{trouble}; trying again until it works");
+                }
+            }
+            self.trouble = trouble;
+            self.say(status);
+        }
+    }
+
+    async fn look(&mut self, estate: &mut Estate) -> Result<()> {
+        let snapshot = self.netlink.snapshot().await?;
+        let result = self.gateway.apply(&snapshot).await;
+        estate.owns(self.gateway.own_qdiscs());
+        result
+    }
+
+    /// Tells standard output whether packets are being translated, when that has changed.
+    pub(super) fn say(&mut self, status: &RefCell<Status>) {
+        let now = status::readiness(&status.borrow().interfaces);
+        if !self.said.as_ref().is_some_and(|said| said.is_like(&now)) {
+            let (Readiness::Ready(line) | Readiness::Waiting(line)) = &now;
+            // Whoever started masq may have closed the pipe; that is no reason to stop.
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+        self.said = Some(now);
+    }
+}

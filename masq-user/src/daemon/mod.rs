@@ -1,0 +1,270 @@
+//! The story of `masq run`: check, claim, take over what an earlier daemon has left, load, attach,
+//! serve, and take everything off again, or leave it to the next one.
+
+mod follow;
+mod signals;
+
+use std::{cell::RefCell, rc::Rc};
+
+use anyhow::{Context as _, Result as AnyResult};
+use aya_log::EbpfLogger;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    runtime,
+    sync::{Notify, watch},
+    task::{JoinSet, LocalSet},
+};
+
+use self::{follow::Follower, signals::StopSignals};
+use crate::{
+    attach::{Attacher, TcKind},
+    claims::{self, Claims, Netns},
+    cli::Mode,
+    config::Config,
+    control::server::{Server, Subject},
+    error::Result,
+    events,
+    netlink::{Changes, Netlink, Snapshot},
+    plan,
+    plane::{self, Plane, Streams},
+    preflight,
+    reconcile::Gateway,
+    reserved,
+    slow::{service, socket::RawSocket},
+    status::Status,
+    survival::{
+        self,
+        estate::Estate,
+        manifest::{Manifest, Place},
+    },
+    sweep::{self, Swept},
+    sysctl::Forwarding,
+};
+
+/// Runs an instance until a signal ends it.
+pub fn run(config: Config) -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    abort_on_panic();
+    LocalSet::new().block_on(&runtime, start(config))
+}
+
+/// A daemon that has failed must not clean up as it goes, nor go on without one of its services: as
+/// after a kill, the data plane stays as it is, and whoever watches over the daemon starts it again.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// How a daemon ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// With everything that it has set up.
+    Remove,
+    /// Alone: packets are translated on, for the next daemon to take over.
+    Keep,
+}
+
+/// Finds out what there is and what is to be, and touches nothing before it is sure.
+async fn start(mut config: Config) -> Result<()> {
+    let signals = StopSignals::new()?;
+    let release = preflight::machine(&config)?;
+    let socket = RawSocket::open()?;
+    let netlink = Rc::new(Netlink::open()?);
+    // Before the first look, so that no change falls in between.
+    let changes = Changes::subscribe()?;
+    let snapshot = netlink.snapshot().await?;
+
+    let place = Place { netns: Netns::own()?, cookie: Netns::cookie()? };
+    let instance = claims::instance_name(&config, place.netns);
+    let mut claims = Claims::take(&config, &instance, place.netns)?;
+    let kind = TcKind::choose(config.tc_attach, release);
+    let wanted = Manifest::new(&config, place, kind, &reserved::all(&config)?, plane::object());
+    let heritage = survival::inherit(&mut config, &instance, &wanted, &plane::definitions()?)?;
+    // Those that are not ours any more: what is left on them is.
+    claims.take_free(place.netns, heritage.interfaces());
+    let snapshot = snapshot.without_xdp(&heritage.xdp_programs());
+    preflight::interfaces(&config, &snapshot, &plan::plan(&config, &snapshot))?;
+    warn_of_traps(&config, &snapshot);
+
+    let mut estate = Estate::new(instance, wanted, heritage)?;
+    let adopted = estate.survival.adopted;
+    let machine = Machine { signals, socket, netlink, changes, snapshot };
+    let ending = serve(Rc::new(config), machine, &mut estate).await;
+    match ending {
+        Ok(Ending::Keep) => tracing::info!("packets are translated on without this process"),
+        // What translates now goes on doing so: another start may have more luck.
+        Err(_) if adopted => {}
+        Ok(Ending::Remove) | Err(_) => estate.remove(),
+    }
+    drop(claims);
+    ending?;
+    Ok(())
+}
+
+/// What a daemon works with.
+struct Machine {
+    signals: StopSignals,
+    socket: RawSocket,
+    netlink: Rc<Netlink>,
+    changes: Changes,
+    snapshot: Snapshot,
+}
+
+/// Sets the data plane up and serves until the end. What was attached is off again then, unless it
+/// is to stay.
+async fn serve(config: Rc<Config>, machine: Machine, estate: &mut Estate) -> AnyResult<Ending> {
+    let Machine { mut signals, socket, netlink, changes, snapshot } = machine;
+    let adopted = estate.survival.adopted;
+    let (plane, streams) = Plane::load(&config, estate.pins.as_deref(), adopted)?;
+    estate.is_ready()?;
+    let plane = Rc::new(plane);
+    let status = Rc::new(RefCell::new(Status::new(estate)));
+    let (stop, mut stopped) = watch::channel(None);
+    let subject = Rc::new(Subject {
+        config: Rc::clone(&config),
+        plane: Rc::clone(&plane),
+        status: Rc::clone(&status),
+        stop,
+    });
+    let server = Server::bind(&estate.instance)?;
+    let attacher = Attacher::new(Rc::clone(&plane), estate);
+    let leftovers = std::mem::take(&mut estate.leftovers);
+    let mut gateway = Gateway::new(config, plane, attacher, Rc::clone(&netlink), status, leftovers);
+
+    let forwarding = match attach(&mut gateway, &snapshot, estate).await {
+        Ok(forwarding) => forwarding,
+        Err(error) if adopted => {
+            // Its links would take filters off as they go.
+            std::mem::forget(gateway);
+            return Err(error);
+        }
+        Err(error) => {
+            gateway.stop().await;
+            return Err(error);
+        }
+    };
+    let mut services = spawn_services(&subject, server, streams, socket);
+    let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
+    follower.say(&subject.status);
+    let ending = tokio::select! {
+        ending = signals.wait(&subject.status) => ending,
+        Ok(ending) = stopped.wait_for(Option::is_some) => ending.unwrap_or(Ending::Remove),
+        () = follower.follow(&subject.status, estate) => Ending::Remove,
+    };
+
+    // The control socket goes before the claim on its name, and the slow path, which sends packets
+    // with inside sources, before what translates them.
+    services.shutdown().await;
+    match (ending, forwarding) {
+        (Ending::Remove, forwarding) if !estate.has_neighbours() => drop(forwarding),
+        (_, Some(forwarding)) => forwarding.leave(),
+        _ => {}
+    }
+    match ending {
+        Ending::Keep => std::mem::forget(follower.gateway),
+        // While packets were still forwarded, WAN egress had to be there to translate them.
+        Ending::Remove => follower.gateway.stop().await,
+    }
+    Ok(ending)
+}
+
+/// Attaches to all interfaces, and only then lets packets pass.
+async fn attach(
+    gateway: &mut Gateway,
+    snapshot: &Snapshot,
+    estate: &mut Estate,
+) -> AnyResult<Option<Forwarding>> {
+    gateway.load(snapshot)?;
+    if estate.survival.adopted {
+        gateway.adopt(snapshot)?;
+    }
+    let applied = gateway.apply(snapshot).await;
+    estate.owns(gateway.own_qdiscs());
+    applied?;
+    if estate.survival.adopted {
+        gateway.drop_lost().await?;
+        tracing::info!("taken over from an earlier masq, with {} sessions", gateway.sessions()?);
+    }
+    let forwarding = Forwarding::enable(estate.manifest.place.cookie)?;
+    if forwarding.is_some() {
+        tracing::info!("net.ipv4.ip_forward was 0 and is 1 while masq runs");
+    }
+    Ok(forwarding)
+}
+
+/// Starts everything that runs besides the main loop; ends when the set is dropped.
+fn spawn_services(
+    subject: &Rc<Subject>,
+    server: Server,
+    streams: Streams,
+    socket: RawSocket,
+) -> JoinSet<()> {
+    let Subject { config, plane, status, .. } = &**subject;
+    let urgent = Rc::new(Notify::new());
+    let (report, swept) = watch::channel(Swept::default());
+    let mut services = JoinSet::new();
+    services.spawn_local(server.run(Rc::clone(subject)));
+    services.spawn_local(sweep::run(
+        Rc::clone(config),
+        Rc::clone(plane),
+        Rc::clone(status),
+        Rc::clone(&urgent),
+        report,
+    ));
+    let events = events::run(Rc::clone(config), Rc::clone(plane), streams.events);
+    services.spawn_local(async {
+        if let Err(error) = events.await {
+            tracing::warn!("no more events from the kernel programs: {error:#}");
+        }
+    });
+    let machine = service::Machine::new(Rc::clone(plane), Rc::clone(status), urgent, socket);
+    let slow_path = machine.run(config.exhaustion_icmp, streams.slow, swept);
+    services.spawn_local(async {
+        if let Err(error) = slow_path.await {
+            tracing::warn!("no more packets for the slow path: {error:#}");
+        }
+    });
+    if let Some(logger) = streams.trace {
+        services.spawn_local(async {
+            if let Err(error) = trace(logger).await {
+                tracing::warn!("no more log from the kernel programs: {error:#}");
+            }
+        });
+    }
+    services
+}
+
+/// Passes the log of the kernel programs on.
+async fn trace(logger: EbpfLogger<&'static dyn log::Log>) -> AnyResult<()> {
+    // SAFETY: the logger owns the descriptor of its ring buffer and always returns that one.
+    let logger = unsafe { AsyncFd::register_with_interest(logger, Interest::READABLE) };
+    let mut logger = logger.map_err(|error| error.into_parts().1)?;
+    loop {
+        let mut guard = logger.readable_mut().await?;
+        guard.get_inner_mut().flush();
+        guard.clear_ready();
+    }
+}
+
+/// Two things that make XDP on veth fail in silence, outside of what masq could see.
+fn warn_of_traps(config: &Config, snapshot: &Snapshot) {
+    if config.mode != Mode::Xdp {
+        return;
+    }
+    for name in config.interfaces() {
+        let kind = snapshot.link(name).and_then(|link| link.kind.as_deref());
+        if kind == Some("veth") {
+            tracing::warn!(
+                "{name} is a veth: frames sent by XDP arrive only if its peer has GRO on (ethtool \
+                 -K PEER gro on) or an XDP program, and TCP stalls unless the sending hosts have \
+                 tx checksum offload off (ethtool -K IF tx off); --mode tc needs neither"
+            );
+        }
+    }
+}

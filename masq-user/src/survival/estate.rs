@@ -1,0 +1,106 @@
+//! What this daemon leaves to the next one: its pins and its manifest, kept true while it runs and
+//! removed when it stops for good.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use super::{Heritage, leftover::Leftover, manifest::Manifest, pins::Pins};
+use crate::control::proto::Survival;
+
+/// What outlives the daemon, if anything does.
+#[derive(Debug)]
+pub struct Estate {
+    /// Name of the instance.
+    pub instance: String,
+    /// What is written down.
+    pub manifest: Manifest,
+    /// Where the data plane is pinned; `None` if it ends with the daemon.
+    pub pins: Option<Rc<Pins>>,
+    /// What has to be removed once the new programs are there.
+    pub leftovers: Vec<Leftover>,
+    /// Interfaces whose clsact qdisc an earlier daemon has added; `None` if that is not known.
+    pub known_qdiscs: Option<Vec<String>>,
+    /// What users are told.
+    pub survival: Survival,
+}
+
+impl Estate {
+    /// Of a daemon that wants `wanted` and has found `heritage`. What cannot be taken over is put
+    /// aside here.
+    pub fn new(instance: String, wanted: Manifest, heritage: Heritage) -> Result<Self> {
+        let known_qdiscs = heritage.own_qdiscs();
+        let Heritage { pins, adopted, refused, mut leftovers } = heritage;
+        let mut survival = Survival { adopted: adopted.is_some(), ..Survival::default() };
+        let clsact = known_qdiscs.clone().unwrap_or_default();
+        let mut manifest = match adopted {
+            // What cannot be changed under living sessions.
+            Some(found) => Manifest {
+                ready: true,
+                reserved: found.reserved,
+                host_mappings: found.host_mappings.min(wanted.host_mappings),
+                clsact,
+                ..wanted
+            },
+            None => Manifest { clsact, ..wanted },
+        };
+        let pins = pins.and_then(|pins| {
+            if let Some((why, found)) = refused {
+                tracing::warn!("cold start, the sessions of the earlier masq end: {why}");
+                leftovers.push(pins.put_aside(&instance, found)?);
+            }
+            pins.create()?;
+            Ok(Rc::new(pins))
+        });
+        let pins = match pins {
+            Ok(pins) => {
+                manifest.pins = pins.shown().display().to_string();
+                survival.pins = Some(manifest.pins.clone());
+                Some(pins)
+            }
+            Err(error) => {
+                survival.why = format!("{error:#}");
+                tracing::warn!("sessions end with this process: {}", survival.why);
+                Manifest::remove(&instance);
+                None
+            }
+        };
+        let estate = Self { instance, manifest, pins, leftovers, known_qdiscs, survival };
+        estate.write()?;
+        Ok(estate)
+    }
+
+    /// Notes that the tables are filled in.
+    pub fn is_ready(&mut self) -> Result<()> {
+        self.manifest.ready = true;
+        self.write()
+    }
+
+    /// Notes whose clsact qdisc is ours to remove.
+    pub fn owns(&mut self, qdiscs: Vec<String>) {
+        if self.manifest.clsact != qdiscs {
+            self.manifest.clsact = qdiscs;
+            if let Err(error) = self.write() {
+                tracing::warn!("{error:#}");
+            }
+        }
+    }
+
+    /// Whether another instance in the same network namespace translates, with or without a daemon.
+    pub fn has_neighbours(&self) -> bool {
+        Manifest::others(&self.instance)
+            .any(|(_, other)| other.place.cookie == self.manifest.place.cookie)
+    }
+
+    /// Removes it, once nothing is attached any more.
+    pub fn remove(self) {
+        if let Some(pins) = &self.pins {
+            pins.remove();
+        }
+        Manifest::remove(&self.instance);
+    }
+
+    fn write(&self) -> Result<()> {
+        if self.pins.is_some() { self.manifest.write(&self.instance) } else { Ok(()) }
+    }
+}
