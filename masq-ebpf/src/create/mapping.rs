@@ -89,7 +89,7 @@ fn find_or_make(request: &Request<'_>, apart: bool) -> Step<Held> {
     let found = ports::claim(request, pools(request));
     let id = found.map_or(Id::ZERO, |search| search.id);
     let port = Port { wan: request.wan, protocol: request.key.protocol, id };
-    let held = Held { port, flags: 0 };
+    let held = Held { port, flags: Held::NEW };
     if apart {
         return if found.is_some() { Ok(held) } else { Err(Reason::PortsExhausted) };
     }

@@ -7,6 +7,7 @@
 //! endpoint, the session gets a port of its own; if none is free, it shares one.
 
 pub mod admission;
+pub mod exhausted;
 pub mod hosts;
 pub mod mapping;
 pub mod own_sockets;
@@ -59,7 +60,8 @@ pub struct Progress {
     failure: u8,
     /// Whether another CPU has made the session.
     adopted: u8,
-    zero: u8,
+    /// Whether a port was shared in vain.
+    shares: u8,
 }
 
 /// One for each CPU: sessions are created at TC hooks only, which do not interrupt each other.
@@ -107,8 +109,19 @@ pub struct Held {
     /// The port.
     pub port: Port,
     /// [`masq_common::session::flags::OVERLAP`] if it is not held but shared,
-    /// [`masq_common::session::flags::ADDRESS_ONLY`] if there is none, or 0.
+    /// [`masq_common::session::flags::ADDRESS_ONLY`] if there is none, or 0; and [`Held::NEW`].
     pub flags: u8,
+}
+
+impl Held {
+    /// The port was found for this session, and not before.
+    pub const NEW: u8 = 1 << 7;
+
+    /// Whether the port was found for this session.
+    #[inline(always)]
+    pub const fn is_new(self) -> bool {
+        self.flags & Self::NEW != 0
+    }
 }
 
 /// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports in
@@ -133,7 +146,7 @@ impl<'a> Request<'a> {
             stage: stage as u8,
             failure: Reason::SessionOpened as u8,
             adopted: 0,
-            zero: 0,
+            shares: 0,
         };
         Self { skb, settings, key, external, now, wan, flags, progress }
     }
@@ -190,6 +203,9 @@ impl<'a> Request<'a> {
             return Ok(if self.progress.adopted != 0 { Made::Adopted } else { Made::New });
         }
         let reason = Reason::from_number(self.progress.failure).unwrap_or(Reason::PortsExhausted);
+        if self.progress.shares != 0 && matches!(reason, Reason::PortsExhausted) {
+            exhausted::note(self);
+        }
         self.refuse(reason);
         Err(reason)
     }
@@ -216,6 +232,11 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
         MAPPING | APART => mapping::acquire(request, stage == APART),
         WITHOUT => mapping::without(),
         _ => {
+            if request.progress.shares == 0 && exhausted::is_known(request) {
+                request.progress.failure = Reason::PortsExhausted as u8;
+                return 1;
+            }
+            request.progress.shares = 1;
             request.progress.shared += 1;
             mapping::share(request)
         }

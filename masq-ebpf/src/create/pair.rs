@@ -38,8 +38,9 @@ pub enum Insertion {
 /// Inserts the session of `request` with the port that is held for it.
 #[inline(never)]
 pub fn insert(request: &Request<'_>, held: Held) -> Insertion {
-    // A mapping lives on while the router opens sockets of its own.
-    if own_sockets::own_port(request, held.port.id) {
+    // A mapping lives on while the router opens sockets of its own; a port that was found just now is
+    // known to be nobody's.
+    if !held.is_new() && own_sockets::own_port(request, held.port.id) {
         return Insertion::Taken;
     }
     let Some(pair) = PAIR.get_ptr_mut(0) else { return Insertion::Full };
@@ -78,7 +79,7 @@ pub fn insert(request: &Request<'_>, held: Held) -> Insertion {
 /// A function of its own, like all that needs much of the stack for a short time.
 #[inline(never)]
 fn build(request: &Request<'_>, held: Held, pair: &mut SessionPair) {
-    let flags = request.flags | held.flags;
+    let flags = request.flags | held.flags & !Held::NEW;
     let (key, id) = (*request.key, held.port.id);
     *pair = SessionPair::masquerade(key, request.external, id, flags, request.wan, request.now);
 }
