@@ -36,6 +36,9 @@ static PORTS_HELD: Array<u64, { MAX_WANS as usize * PROTOCOLS }> = Array::new();
 #[btf_map]
 static SEARCHED: Array<u32, { MAX_WANS as usize * PROTOCOLS }> = Array::new();
 
+/// Ports that are tried where all of them were taken a moment ago: that of the inside, and some more.
+const FEW: u32 = 4;
+
 /// How often a swap that another CPU got in the way of is tried again.
 const SWAPS: u32 = 8;
 
@@ -239,7 +242,7 @@ pub fn claim(request: &Request<'_>, pools: [Pool; 2]) -> Option<&'static Search>
     let all = search.pools[0].len() + search.pools[1].len();
     // Once for ports that do not rest, and once for any free one.
     let walks = if search.quarantine.0 == 0 { all } else { 2 * all };
-    let steps = PROBES + if walk { walks } else { 0 };
+    let steps = if walk { PROBES + walks } else { FEW };
     let mut step = Next { request };
     // SAFETY: the callback has the signature that the helper calls; `step` outlives the call.
     unsafe {
