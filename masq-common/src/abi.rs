@@ -78,8 +78,10 @@ pub mod programs {
     /// begins anew as well.
     pub const FORGET: &str = "forget";
     /// On the raw tracepoints `neigh_update_done`, `neigh_timer_handler` and
-    /// `neigh_cleanup_and_release`: a neighbour may have changed.
-    pub const NEIGHBOUR_CHANGED: &str = "neighbour_changed";
+    /// `neigh_cleanup_and_release`: a neighbour may have changed. Two of them, on all three each: the
+    /// kernel leaves a program out that is running on the same CPU already, and the neighbour code of
+    /// a soft interrupt may interrupt that of a process.
+    pub const NEIGHBOUR_CHANGED: [&str; 2] = ["neighbour_changed", "neighbour_changed_too"];
 }
 
 const _: () = {
@@ -103,7 +105,7 @@ const _: () = {
     assert!(size_of::<PrefixKey>() == 8);
     // One cache line.
     assert!(size_of::<Hop>() == 64 && offset_of!(Hop, way) == 8);
-    assert!(size_of::<Generations>() == 32 + 8 * NEIGHBOURHOODS);
+    assert!(size_of::<Generations>() == 128 + 8 * NEIGHBOURHOODS);
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);

@@ -6,7 +6,7 @@
 //!
 //! The kernel itself ends a generation. It counts every change of routes, rules, addresses and
 //! forwarding switches (`rt_genid`), since the routes that its own sockets remember end with it;
-//! we read that number. For neighbours there is no such number; a program of ours in the kernel's
+//! we read that number. (The few that it does not count, and their end, are in ARCHITECTURE.md.) For neighbours there is no such number; a program of ours in the kernel's
 //! neighbour code counts, separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one
 //! that changes does not make the sessions of all others ask. A generation is the sum of the two:
 //! both only grow, so a sum that is the same means that neither has.
@@ -96,13 +96,26 @@ impl Hop {
 }
 
 /// Which entries of the table may be used.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Epoch {
     /// Entries of other epochs are only waiting to be written anew.
     pub number: u32,
     /// When it began.
     pub began: Tick,
+}
+
+impl Epoch {
+    /// In one word, so that it is never half written.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        (self.number as u64) << 32 | self.began.0 as u64
+    }
+
+    /// From its [`word`](Self::word).
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self { number: (word >> 32) as u32, began: Tick(word as u32) }
+    }
 }
 
 /// From where to where: all that a packet needs to be sent on.
@@ -155,13 +168,17 @@ pub const fn neighbourhood(address: u32) -> u16 {
 pub struct Generations {
     /// Counts every change that [`of`](Self::of) counts, before that does.
     pub changes: u64,
+    /// See [`Epoch::word`].
+    pub epoch: u64,
+    /// Hops that were written in this epoch.
+    pub used: u64,
+    /// So that who only reads has no share in the cache line of those who write.
+    pub zero: [u64; 5],
     /// Where the kernel counts the changes of the routes of this network namespace: an address; 0
     /// while it is not known.
     pub routes: u64,
-    /// See [`Epoch`].
-    pub epoch: Epoch,
-    /// Hops that were written in this epoch.
-    pub used: u64,
+    /// As above.
+    pub zeros: [u64; 7],
     /// The changes of each neighbourhood, and those that concern them all; the lower 32 bits count.
     pub of: [u64; NEIGHBOURHOODS],
 }
@@ -188,6 +205,12 @@ mod tests {
         assert!(Hop::is_free(old, epoch, Tick(101 + REST.0)));
         assert!(!Hop::is_free(new, epoch, Tick(10_000)));
         assert!(!Hop::is_free(Hop::BUSY, epoch, Tick(10_000)));
+    }
+
+    #[test]
+    fn an_epoch_survives_its_word() {
+        let epoch = Epoch { number: 7, began: Tick(u32::MAX) };
+        assert_eq!(Epoch::from_word(epoch.word()), epoch);
     }
 
     #[test]

@@ -79,6 +79,11 @@ fn generations() -> Option<*mut Generations> {
 /// How often the routes have changed.
 #[inline(always)]
 fn routes(generations: *const Generations) -> Option<u32> {
+    if offset::NET_ROUTES.load() == 0 {
+        // Known when the program is loaded: where the kernel's memory must not be read, the verifier
+        // does not see the helper that would.
+        return None;
+    }
     // SAFETY: an aligned word of an array.
     read(unsafe { ptr::read_volatile(&raw const (*generations).routes) })
 }
@@ -119,9 +124,11 @@ pub fn before(settings: &Settings) -> Option<Before> {
         return None;
     }
     let generations = generations()?;
-    // SAFETY: an aligned word of an array.
-    let changes = unsafe { ptr::read_volatile(&raw const (*generations).changes) };
-    Some(Before { changes, routes: routes(generations)? })
+    let routes = routes(generations)?;
+    // SAFETY: an aligned word of an array. Adding nothing is a full barrier, before the routing is
+    // asked.
+    let changes = unsafe { atomic::fetch_add(&raw mut (*generations).changes, 0) };
+    Some(Before { changes, routes })
 }
 
 /// Keeps an answer of the routing; a ticket to it for packets with this type-of-service byte.
@@ -134,7 +141,7 @@ pub fn remember(way: &Way, tos: u8, before: Before, now: Tick) -> Ticket {
     let (changes, epoch) = unsafe {
         (
             atomic::fetch_add(&raw mut (*generations).changes, 0),
-            ptr::read_volatile(&raw const (*generations).epoch),
+            Epoch::from_word(ptr::read_volatile(&raw const (*generations).epoch)),
         )
     };
     if changes != before.changes {
@@ -237,24 +244,22 @@ fn routes_of(ctx: &XdpContext) -> Option<u64> {
 #[inline(always)]
 pub fn forget(ctx: &XdpContext) -> u32 {
     let routes = routes_of(ctx).unwrap_or(0);
-    if let Some(generations) = generations() {
-        // SAFETY: an aligned word of an array.
-        unsafe { ptr::write_volatile(&raw mut (*generations).routes, routes) }
-    }
-    everything_changed();
     let mut begins = 0_u8;
     // SAFETY: the helper writes the byte or fails.
     unsafe { bpf_xdp_load_bytes(ctx.as_ptr().cast(), 0, (&raw mut begins).cast(), 1) };
     let (Some(generations), Ok(settings)) = (generations(), config::settings()) else { return 0 };
-    if begins != 0 {
-        // SAFETY: an element of an array; only the daemon runs this, once at a time. A packet that
-        // sees half of it finds that nothing is free for a second.
-        unsafe {
-            let old = ptr::read_volatile(&raw const (*generations).epoch);
-            ptr::write_volatile(&raw mut (*generations).epoch.began, clock::now(settings));
-            ptr::write_volatile(&raw mut (*generations).epoch.number, old.number.wrapping_add(1));
+    // SAFETY: aligned words of an array; only the daemon runs this, once at a time.
+    unsafe {
+        ptr::write_volatile(&raw mut (*generations).routes, routes);
+        if begins != 0 {
+            let old = Epoch::from_word(ptr::read_volatile(&raw const (*generations).epoch));
+            let number = old.number.wrapping_add(1);
+            let new = Epoch { number, began: clock::now(settings) };
+            ptr::write_volatile(&raw mut (*generations).epoch, new.word());
             ptr::write_volatile(&raw mut (*generations).used, 0);
         }
     }
+    // After the new epoch: so no ticket to an entry of the old one is of a generation that goes on.
+    everything_changed();
     u32::from(routes != 0 && read::<u32>(routes).is_some())
 }

@@ -98,6 +98,13 @@ fn neighbour_changed(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// The same, for when that one is running (see the names in `masq_common::abi`).
+#[raw_tracepoint]
+fn neighbour_changed_too(ctx: RawTracePointContext) -> i32 {
+    hops::neighbour_changed(&ctx);
+    0
+}
+
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -100,10 +100,15 @@ impl Found {
         // which was not for that one, is taken back.
         unsafe {
             let word = (&raw mut (*self.entry).ticket).cast::<u64>();
-            if atomic::swap(word, self.half.ticket.0, ticket.0)
-                && ptr::read_volatile(&raw const (*self.entry).from) != self.half.from
-            {
-                ptr::write_volatile(word, Ticket::NONE.0);
+            if atomic::swap(word, self.half.ticket.0, ticket.0) {
+                let now = copy(self.entry);
+                let old = &self.half;
+                let same = now.from == old.from
+                    && (now.address, now.id, now.flags) == (old.address, old.id, old.flags)
+                    && (now.wan, now.created) == (old.wan, old.created);
+                if !same {
+                    ptr::write_volatile(word, Ticket::NONE.0);
+                }
             }
         }
     }

@@ -4,7 +4,9 @@
 //! What they do with it stands in `masq_common::hop`. Where the kernel does not let us, every packet
 //! asks the routing, which is slower and never wrong either.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{Program, RawTracePoint, links::FdLink},
@@ -25,8 +27,12 @@ impl Offsets {
     /// Those of the running kernel.
     ///
     /// # Errors
-    /// If the kernel does not describe its types.
+    /// If the kernel does not describe its types, or is locked down so that they are of no use.
     pub fn of_the_kernel() -> Result<Self> {
+        const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+        if fs::read_to_string(LOCKDOWN).is_ok_and(|mode| mode.contains("[confidentiality]")) {
+            bail!("the kernel is locked down, so its memory cannot be read ({LOCKDOWN})");
+        }
         let types = Types::of_the_kernel()?;
         let routes = types.offset("net", "ipv4")? + types.offset("netns_ipv4", "rt_genid")?;
         Ok(Self([
@@ -53,17 +59,19 @@ impl Offsets {
 /// # Errors
 /// If the kernel refuses the program, or has no such tracepoint.
 pub fn watch_neighbours(ebpf: &mut Ebpf, pins: Option<&Pins>) -> Result<()> {
-    let program = ebpf.program_mut(programs::NEIGHBOUR_CHANGED);
-    let program: Option<&mut RawTracePoint> =
-        program.and_then(|program: &mut Program| program.try_into().ok());
-    let program = program.ok_or_else(|| anyhow!("the kernel object lacks a program"))?;
-    program.load().context("cannot watch the kernel's neighbours")?;
-    for tracepoint in NEIGHBOUR_TRACEPOINTS {
-        let link = program.attach(tracepoint);
-        let link = link.with_context(|| format!("no tracepoint {tracepoint}"))?;
-        if let Some(pins) = pins {
-            let link: FdLink = program.take_link(link)?.into();
-            pins.keep(&format!("next_hops-{tracepoint}"), link)?;
+    for name in programs::NEIGHBOUR_CHANGED {
+        let program = ebpf.program_mut(name);
+        let program: Option<&mut RawTracePoint> =
+            program.and_then(|program: &mut Program| program.try_into().ok());
+        let program = program.ok_or_else(|| anyhow!("the kernel object lacks {name}"))?;
+        program.load().context("cannot watch the kernel's neighbours")?;
+        for tracepoint in NEIGHBOUR_TRACEPOINTS {
+            let link = program.attach(tracepoint);
+            let link = link.with_context(|| format!("no tracepoint {tracepoint}"))?;
+            if let Some(pins) = pins {
+                let link: FdLink = program.take_link(link)?.into();
+                pins.keep(&format!("{name}-{tracepoint}"), link)?;
+            }
         }
     }
     Ok(())

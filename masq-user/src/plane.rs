@@ -132,9 +132,9 @@ impl Plane {
             tracing::warn!(
                 "slower than it could be, every packet asks the kernel's routing: {why}"
             );
-            // Nobody would say any more when what an earlier data plane remembers is not true.
-            let _ = forget(&ebpf, false);
         }
+        // What was remembered by other settings, or while nobody would say any more that it is not true.
+        let _ = forget(&ebpf, false);
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,

@@ -84,7 +84,8 @@ impl Forwarding {
     /// Leaves it on, for a data plane that goes on without a daemon. The note stays too: whoever
     /// ends that data plane puts the values back.
     pub fn leave(self) {
-        // Its lock goes with the process.
+        // Whoever ends that data plane may come before this process has ended.
+        let _ = self.file.unlock();
         std::mem::forget(self);
     }
 }

@@ -24,6 +24,10 @@ static EXHAUSTED: Array<u64, { MAX_WANS as usize * PROTOCOLS * REMOTES as usize 
 #[inline(always)]
 fn place(request: &Request<'_>) -> Option<(*mut u64, u64)> {
     let remote = &request.key.tuple;
+    // Of the few privileged ports, which must not keep anybody from the others.
+    if remote.source_id.get() < 1024 {
+        return None;
+    }
     let (address, port) = (remote.destination.raw(), remote.destination_id.raw());
     let hash = (address ^ u32::from(port)).wrapping_mul(0x9e37_79b1) >> 24;
     let table = u32::from(request.wan) * PROTOCOLS as u32 + protocol_index(request.key.protocol)?;

@@ -109,6 +109,11 @@ impl Attacher {
         Self { plane, kind: estate.manifest.tc, pins, own_qdiscs }
     }
 
+    /// How TC programs are attached.
+    pub const fn kind(&self) -> TcKind {
+        self.kind
+    }
+
     /// Loads the programs that an interface needs or may need: one that is not there yet may turn
     /// out to be of either kind, and nothing must leave through it while the verifier works.
     pub fn load(&self, interface: &Interface) -> Result<()> {

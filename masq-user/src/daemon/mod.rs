@@ -145,6 +145,10 @@ async fn serve(config: Rc<Config>, machine: Machine, estate: &mut Estate) -> Any
             return Err(error);
         }
         Err(error) => {
+            if !gateway.has_leftovers() && !estate.has_neighbours() {
+                // Of an earlier daemon, whose programs are gone: nothing would translate any more.
+                drop(Forwarding::left(Netns::cookie()?));
+            }
             gateway.stop().await;
             return Err(error);
         }

@@ -88,7 +88,7 @@ pub struct Changes {
 type Events = Box<dyn Stream<Item = ()> + Unpin>;
 
 impl Changes {
-    /// Subscribes to changes of links and IPv4 addresses.
+    /// Subscribes to changes of links, IPv4 addresses and next-hop objects.
     pub fn subscribe() -> Result<Self> {
         Ok(Self { events: subscribe()?, answered: Instant::now() })
     }
@@ -111,7 +111,13 @@ impl Changes {
 }
 
 fn subscribe() -> Result<Events> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+    // The last two for next hops: what the kernel does not count among the changes of its routes.
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv4Netconf,
+        MulticastGroup::Nexthop,
+    ];
     let (connection, _, messages) =
         new_multicast_connection(&groups).context("cannot subscribe to netlink events")?;
     tokio::spawn(connection);

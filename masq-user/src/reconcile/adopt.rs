@@ -5,7 +5,11 @@ use anyhow::Result;
 use masq_common::{reason::Reason, settings::role};
 
 use super::Gateway;
-use crate::{attach::Hook, netlink::Snapshot, plan, sweep};
+use crate::{
+    attach::{Hook, TcKind},
+    netlink::Snapshot,
+    plan, sweep,
+};
 
 impl Gateway {
     /// Learns the tables and gives the hooks that are there the new programs, WAN egress first.
@@ -53,9 +57,18 @@ impl Gateway {
         self.plane.counters.live(Reason::SessionOpened, Reason::SessionClosed)
     }
 
+    /// Whether what earlier daemons have left is there still.
+    pub fn has_leftovers(&self) -> bool {
+        !self.leftovers.is_empty()
+    }
+
     /// Removes what earlier daemons have left that could not be taken over.
     pub(super) async fn remove_leftovers(&mut self) -> Result<()> {
-        let ours: Vec<_> = self.config.interfaces().map(str::to_owned).collect();
+        // Filters replace filters; links do not.
+        let ours: Vec<_> = match self.attacher.kind() {
+            TcKind::Clsact => self.config.interfaces().map(str::to_owned).collect(),
+            TcKind::Tcx => Vec::new(),
+        };
         for leftover in std::mem::take(&mut self.leftovers) {
             leftover.remove(&self.netlink, &ours).await?;
         }

@@ -222,6 +222,13 @@ impl Gateway {
         Ok(())
     }
 
+    /// Has all sessions ask for their next hops anew.
+    pub fn forget_next_hops(&self) {
+        if let Err(error) = self.plane.forget_next_hops() {
+            tracing::warn!("{error:#}");
+        }
+    }
+
     /// Attaches to what is new, hook by hook over all interfaces. The first failure is returned;
     /// an interface that a TC program fails on gets nothing, the others get all.
     async fn attach(&mut self, plan: &Plan) -> Option<anyhow::Error> {
@@ -243,7 +250,8 @@ impl Gateway {
             }
         }
         for hook in Hook::ALL {
-            if hook == Hook::Fast {
+            // What is there goes on until all of the new is.
+            if hook == Hook::Fast && failure.is_none() {
                 // Nothing leaves untranslated any more, and the driver has room for one program.
                 failure = failure.or(self.remove_leftovers().await.err());
             }

@@ -32,19 +32,31 @@ struct DetachAttr {
     link_fd: u32,
 }
 
-/// Takes the program of a pinned link off its hook; the link itself stays, without use. Fails with
+/// Why a link was not taken off.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// There is no pinned object of that name.
+    #[error("nothing is pinned there: {0}")]
+    NotFound(io::Error),
+    /// There is, and it cannot be detached.
+    #[error(transparent)]
+    Refused(io::Error),
+}
+
+/// Takes the program of a pinned link off its hook; the link itself stays, without use. Refused with
 /// ENOLINK if the interface has gone, and with EOPNOTSUPP for links that end with their last
 /// reference only (tracing).
-pub fn detach(pin: &Path) -> io::Result<()> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
+pub fn detach(pin: &Path) -> Result<(), Failure> {
+    let path = CString::new(pin.as_os_str().as_bytes()).map_err(io::Error::from);
+    let path = path.map_err(Failure::NotFound)?;
     let get = GetAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: the path is a C string that outlives the call.
-    let fd = unsafe { bpf(BPF_OBJ_GET, &get) }?;
+    let fd = unsafe { bpf(BPF_OBJ_GET, &get) }.map_err(Failure::NotFound)?;
     // SAFETY: the kernel has just made the descriptor for us alone.
     let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
     let detach = DetachAttr { link_fd: link.as_raw_fd() as u32 };
     // SAFETY: no pointers in it.
-    unsafe { bpf(BPF_LINK_DETACH, &detach) }.map(|_| ())
+    unsafe { bpf(BPF_LINK_DETACH, &detach) }.map(|_| ()).map_err(Failure::Refused)
 }
 
 /// # Safety

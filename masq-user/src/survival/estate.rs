@@ -31,6 +31,7 @@ impl Estate {
     pub fn new(instance: String, wanted: Manifest, heritage: Heritage) -> Result<Self> {
         let known_qdiscs = heritage.own_qdiscs();
         let Heritage { pins, adopted, refused, mut leftovers } = heritage;
+        let found_any = adopted.is_some() || refused.is_some();
         let mut survival = Survival { adopted: adopted.is_some(), ..Survival::default() };
         let clsact = known_qdiscs.clone().unwrap_or_default();
         let mut manifest = match adopted {
@@ -58,6 +59,8 @@ impl Estate {
                 survival.pins = Some(manifest.pins.clone());
                 Some(pins)
             }
+            // The programs of what is there go on, with maps that nobody else would know.
+            Err(error) if found_any => return Err(error),
             Err(error) => {
                 survival.why = format!("{error:#}");
                 tracing::warn!("sessions end with this process: {}", survival.why);

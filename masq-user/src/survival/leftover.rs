@@ -43,7 +43,7 @@ impl Leftover {
         let pins: Vec<_> = bpffs
             .into_iter()
             .flat_map(|fs| [Pins::old(fs, instance), Pins::of(fs, instance)])
-            .filter(Pins::exist)
+            .filter(|pins| pins.exist() && is_ours(pins))
             .collect();
         let any = unreadable || manifest.is_some() || !pins.is_empty();
         any.then(|| Self { instance: instance.to_owned(), manifest, pins, claim: None })
@@ -84,8 +84,11 @@ impl Leftover {
             let links = manifest.interfaces().filter_map(|name| snapshot.link(name));
             for link in links.filter(|link| !replaced.contains(&link.name)) {
                 attach::remove_filters(&link.name, None);
-                if manifest.clsact.contains(&link.name) {
-                    remove_clsact(netlink.handle(), link.index).await?;
+                if manifest.clsact.contains(&link.name)
+                    && let Err(error) = remove_clsact(netlink.handle(), link.index).await
+                {
+                    // Gone, as after a redial while no daemon ran.
+                    tracing::debug!("clsact of {} not removed: {error}", link.name);
                 }
             }
         }
@@ -96,6 +99,11 @@ impl Leftover {
         }
         Ok(())
     }
+}
+
+/// Whether pins are ours to remove. In a bpffs that everybody may write to, anything can be there.
+fn is_ours(pins: &Pins) -> bool {
+    pins.check_owner().inspect_err(|error| tracing::warn!("left alone: {error:#}")).is_ok()
 }
 
 /// Lets nobody redirect to a device whose driver is about to be reset.

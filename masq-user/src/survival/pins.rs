@@ -5,7 +5,6 @@ use std::{
     cell::RefCell,
     collections::BTreeSet,
     fs::{self, DirBuilder},
-    io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     rc::Rc,
@@ -64,8 +63,10 @@ impl Pins {
     pub fn check_owner(&self) -> Result<()> {
         let shared = self.fs.is_shared().then(|| self.fs.directory());
         for directory in shared.into_iter().chain([self.directory()]) {
-            let Ok(metadata) = fs::metadata(directory) else { continue };
-            if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            // Not what a link leads to, which somebody else may have put there.
+            let Ok(metadata) = fs::symlink_metadata(directory) else { continue };
+            let foreign = metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0;
+            if !metadata.is_dir() || foreign {
                 bail!(
                     "{} or what is in it belongs to others; remove it",
                     self.fs.shown().display()
@@ -79,9 +80,15 @@ impl Pins {
     /// ones.
     pub fn put_aside(&self, instance: &str, manifest: Option<Manifest>) -> Result<Leftover> {
         let old = Self::old(&self.fs, instance);
-        old.remove();
-        fs::rename(self.directory(), old.directory())
-            .with_context(|| format!("cannot rename {}", self.shown().display()))?;
+        let unfinished = !manifest.as_ref().is_some_and(|manifest| manifest.ready);
+        if old.exist() && unfinished {
+            // A start was killed on its way: what it had put aside is what translates.
+            self.remove();
+        } else {
+            old.remove();
+            fs::rename(self.directory(), old.directory())
+                .with_context(|| format!("cannot rename {}", self.shown().display()))?;
+        }
         Ok(Leftover::aside(instance, manifest, old))
     }
 
@@ -117,7 +124,11 @@ impl Pins {
     pub fn drop_link(&self, name: &str) {
         let path = self.links_directory().join(name);
         match bpf::detach(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            // Not there, or no link at all.
+            Err(error @ bpf::Failure::NotFound(_)) => {
+                tracing::debug!(name, %error, "no pinned link");
+                return;
+            }
             // Its interface has gone, or it ends with its last reference.
             Err(error) => tracing::debug!(name, %error, "link not detached"),
             Ok(()) => {}
