@@ -20,7 +20,11 @@ use masq_common::{
 
 use crate::{
     atomic, clock, config,
-    create::{Request, mapping::random, own_sockets},
+    create::{
+        Request,
+        mapping::{pools, random},
+        own_sockets,
+    },
 };
 
 /// An array: slots never move and are never reused for another port, so a pointer stays right.
@@ -224,25 +228,12 @@ fn current() -> Option<&'static mut Search> {
     SEARCH.get_ptr_mut(0).map(|search| unsafe { &mut *search })
 }
 
-/// Takes a free port of `pools`: finds one if there is one. A search through the whole pools that was in vain
-/// is not repeated within the same tick, so that being out of ports does not cost every packet a
-/// walk through all of them.
+/// Takes a free port: finds one if there is one. A search through the whole pools that was in vain is not
+/// repeated within the same tick, so that being out of ports does not cost every packet a walk through
+/// all of them.
 #[inline(always)]
-pub fn claim(request: &Request<'_>, pools: [Pool; 2]) -> Option<&'static Search> {
-    let search = current()?;
-    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
-    let searched = SEARCHED.get_ptr_mut(port.table_index()?)?;
-    let quarantine = if port.protocol == UDP { request.settings.quarantine } else { Span(0) };
-    let start = random() >> 1;
-    *search = Search { pools, start, quarantine, generation: 0, id: Id::ZERO, found: 0 };
-    // The array begins with 0; an odd value is never mistaken for it.
-    let tick = request.now.0 | 1;
-    // SAFETY: an element of an array; a single aligned word, so it is never torn.
-    let walk = unsafe { ptr::read_volatile(searched) } != tick;
-    let all = search.pools[0].len() + search.pools[1].len();
-    // Once for ports that do not rest, and once for any free one.
-    let walks = if search.quarantine.0 == 0 { all } else { 2 * all };
-    let steps = if walk { PROBES + walks } else { FEW };
+pub fn claim(request: &Request<'_>) -> Option<&'static Search> {
+    let steps = begin(request);
     let mut step = Next { request };
     // SAFETY: the callback has the signature that the helper calls; `step` outlives the call.
     unsafe {
@@ -252,11 +243,43 @@ pub fn claim(request: &Request<'_>, pools: [Pool; 2]) -> Option<&'static Search>
     if search.found != 0 {
         return Some(search);
     }
-    if walk {
-        // SAFETY: as above.
-        unsafe { ptr::write_volatile(searched, tick) };
+    if steps > FEW {
+        // SAFETY: an element of an array; a single aligned word, so it is never torn.
+        unsafe { ptr::write_volatile(searched(request)?, tick(request)) };
     }
     None
+}
+
+/// Where it stands when a whole pool was searched in vain.
+#[inline(always)]
+fn searched(request: &Request<'_>) -> Option<*mut u32> {
+    let port = Port { wan: request.wan, protocol: request.key.protocol, id: Id::ZERO };
+    SEARCHED.get_ptr_mut(port.table_index()?)
+}
+
+/// The current tick. The array begins with 0; an odd value is never mistaken for it.
+#[inline(always)]
+const fn tick(request: &Request<'_>) -> u32 {
+    request.now.0 | 1
+}
+
+/// Begins a search; how many steps it may take. A function of its own, whose stack is free again for
+/// the steps.
+#[inline(never)]
+fn begin(request: &Request<'_>) -> u32 {
+    let (Some(search), Some(searched)) = (current(), searched(request)) else { return 0 };
+    let pools = pools(request);
+    let udp = request.key.protocol == UDP;
+    let quarantine = if udp { request.settings.quarantine } else { Span(0) };
+    let start = random() >> 1;
+    *search = Search { pools, start, quarantine, generation: 0, id: Id::ZERO, found: 0 };
+    // SAFETY: an element of an array; a single aligned word, so it is never torn.
+    if unsafe { ptr::read_volatile(searched) } == tick(request) {
+        return FEW;
+    }
+    let all = search.pools[0].len() + search.pools[1].len();
+    // Once for ports that do not rest, and once for any free one.
+    PROBES + if search.quarantine.0 == 0 { all } else { 2 * all }
 }
 
 /// What the steps of a search carry.

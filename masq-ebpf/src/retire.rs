@@ -94,6 +94,9 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
         Judgement::Half => return sessions::remove(key),
         Judgement::End => {}
     }
+    if events::wanted(settings) {
+        describe(ending, cause, settings);
+    }
     if !sessions::remove(&ending.inbound) {
         return false;
     }
@@ -125,7 +128,7 @@ enum Judgement {
 }
 
 /// Judges the session that one of its halves has the key in `ending.outbound`, and fills in the
-/// rest; writes its report as well, since afterwards the memory of the halves may belong to others.
+/// rest.
 #[inline(never)]
 fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) -> Judgement {
     let now = ending.created;
@@ -156,9 +159,6 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     ending.permitted = if permit { outbound.from.destination } else { Addr::NONE };
     let counted = outbound.flags & flags::COUNTED != 0;
     ending.counted = if counted { outbound.from.source } else { Addr::NONE };
-    if events::wanted(settings) {
-        describe(&mut ending.report, outbound, inbound, cause, settings);
-    }
     Judgement::End
 }
 
@@ -173,15 +173,17 @@ fn is_current(outbound: &SessionHalf, run: Run) -> bool {
     flags & prefix::EXTERNAL != 0 && flags >> prefix::WAN_SHIFT == u32::from(outbound.wan)
 }
 
+/// What is reported of a session that is being ended, before its halves are removed: afterwards their
+/// memory may belong to others. Not a part of [`judge`], which would add its
+/// stack to this one's.
 #[inline(never)]
-fn describe(
-    event: &mut Event,
-    outbound: &SessionHalf,
-    inbound: &SessionHalf,
-    cause: CloseCause,
-    settings: &Settings,
-) {
-    *event = Event {
+fn describe(ending: &mut Ending, cause: CloseCause, settings: &Settings) {
+    let (Some(outbound), Some(inbound)) =
+        (sessions::entry(&ending.outbound), sessions::entry(&ending.inbound))
+    else {
+        return;
+    };
+    ending.report = Event {
         nanos: clock::nanos(settings),
         packets_out: outbound.packets,
         bytes_out: outbound.bytes,

@@ -46,7 +46,7 @@ fn without_a_fast_path_the_kernel_routes_every_packet() {
         router.feed(
             "nft",
             &["-f", "-"],
-            "table ip t { chain c { type filter hook forward priority 0; counter; } }",
+            "table ip t {\n chain c {\n type filter hook forward priority 0\n counter\n }\n}\n",
         );
         let _server = http::Server::start(server1, 80);
         http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");

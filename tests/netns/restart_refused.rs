@@ -236,9 +236,11 @@ fn translates_without_survival(prepare: &str, why: &str) {
 
 #[test]
 fn a_bpffs_that_cannot_be_written_is_no_reason_not_to_run() {
-    // Other tests mount and remove the directory at the same time.
+    // Other tests mount and remove the directory at the same time. Without CAP_SYS_ADMIN masq cannot
+    // look for a better one in the namespace that they do that in.
     let prepare = "
-        until mkdir -p /run/masq/bpf && mount -t bpf -o ro none /run/masq/bpf; do sleep 0.1; done";
+        until mkdir -p /run/masq/bpf && mount -t bpf -o ro none /run/masq/bpf; do sleep 0.1; done
+        WRAP='setpriv --bounding-set -sys_admin'";
     translates_without_survival(prepare, "Read-only file system");
 }
 

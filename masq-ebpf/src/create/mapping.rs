@@ -86,7 +86,7 @@ fn find_or_make(request: &Request<'_>, apart: bool) -> Step<Held> {
     if !apart && !hosts::claim(host, request.settings) {
         return Err(Reason::HostMappings);
     }
-    let found = ports::claim(request, pools(request));
+    let found = ports::claim(request);
     let id = found.map_or(Id::ZERO, |search| search.id);
     let port = Port { wan: request.wan, protocol: request.key.protocol, id };
     let held = Held { port, flags: Held::NEW };
@@ -191,7 +191,7 @@ fn pool(request: &Request<'_>) -> Pool {
 
 /// The pools to search for a free port.
 #[inline(always)]
-fn pools(request: &Request<'_>) -> [Pool; 2] {
+pub fn pools(request: &Request<'_>) -> [Pool; 2] {
     let pool = pool(request);
     // The privileged ports are few; better an unprivileged one than none.
     let rest = if request.key.protocol == ICMP || pool == request.settings.ports {
