@@ -7,7 +7,7 @@ use masq_common::{
     ports::Pool,
     reason::Reason::{self, *},
     settings::{HostLimits, Settings},
-    time::Span,
+    time::{Span, TICK_SHIFT},
 };
 use masq_tests::{
     lab::{HOST_A, HOST_B, SERVER_1, SERVER_2},
@@ -41,6 +41,36 @@ fn end(bench: &mut Bench, from: Endpoint) {
     };
     let keys: Vec<_> = halves.iter().filter(of).map(|half| half.key()).collect();
     assert_eq!(bench.retire(CloseCause::Flushed, &keys), keys.len() as u32);
+}
+
+/// So often is tried what has to happen within one tick.
+const TRIES: usize = 20;
+
+#[test]
+fn being_out_of_ports_is_remembered_for_a_tick() {
+    let only_one = Pool { low: 2000, high: 2000 };
+    let settings = Settings { ports: only_one, privileged: Pool::EMPTY, ..Settings::DEFAULT };
+    let other = (SERVER_2, 53);
+    let flows = [((HOST_A, 5000), REMOTE), ((HOST_B, 5001), other), ((HOST_A, 5002), other)];
+    let mut bench = Bench::new(&OBJECT);
+    let remembered = (0..TRIES).any(|_| {
+        bench.set_settings(&settings);
+        let expected = [OutboundSlow, OutboundSlow, PortsExhausted];
+        assert_eq!(reasons(&mut bench, flows.into_iter()), expected, "all are taken there");
+        // The port can be shared again, but nobody looks before the next tick.
+        end(&mut bench, (HOST_B, 5001));
+        let refused = send(&mut bench, (HOST_A, 5002), other).reason() == PortsExhausted;
+        if refused {
+            // Towards others it never was.
+            assert_eq!(send(&mut bench, (HOST_A, 5002), (SERVER_2, 54)).reason(), OutboundSlow);
+            let later = Settings { clock_offset: 1 << TICK_SHIFT, ..settings };
+            bench.set_settings(&later);
+            assert_eq!(send(&mut bench, (HOST_A, 5002), other).reason(), OutboundSlow);
+        }
+        [5000, 5001, 5002].into_iter().for_each(|port| end(&mut bench, (HOST_A, port)));
+        refused
+    });
+    assert!(remembered, "every packet searches");
 }
 
 #[test]

@@ -65,6 +65,30 @@ fn a_first_packet_opens_a_session() {
 }
 
 #[test]
+fn what_the_fast_path_has_translated_has_a_pass() {
+    let pass = [0x1234_5678, 0x9abc_def0];
+    let mut bench = Bench::new(&OBJECT);
+    bench.set_settings(&Settings { pass, ..Settings::DEFAULT });
+    bench.install(UDP, INSIDE, 61_001, REMOTE);
+    let packet = Packet::udp(INSIDE, REMOTE, b"data").bytes();
+    let (output, given) = bench.run_with_pass(Hook::LanIn, &packet, [0; 2]);
+    assert_eq!((output.reason(), given), (OutboundFast, pass));
+    // Who has it is not looked at, and has it no longer.
+    let (output, left) = bench.run_with_pass(Hook::WanOut, &packet, pass);
+    assert_eq!((output.reason(), output.packet()), (AlreadyTranslated, &packet[..]));
+    assert_ne!(left, pass);
+    // Anything else is no pass: nothing leaves with an inside address for it.
+    for forged in [[0; 2], [pass[0], 0], [0, pass[1]], [pass[1], pass[0]]] {
+        let (output, _) = bench.run_with_pass(Hook::WanOut, &packet, forged);
+        assert_eq!((output.reason(), external(&output)), (OutboundSlow, 61_001), "{forged:x?}");
+    }
+    // Nor are two zeros, where no pass is given at all.
+    bench.set_settings(&Settings::DEFAULT);
+    let (output, _) = bench.run_with_pass(Hook::WanOut, &packet, [0; 2]);
+    assert_eq!(output.reason(), OutboundSlow);
+}
+
+#[test]
 fn only_a_syn_and_a_request_open_sessions() {
     let mut bench = Bench::new(&OBJECT);
     let tcp = |flags| Packet::tcp(INSIDE, (SERVER_1, 80), flags, b"").bytes();

@@ -18,7 +18,7 @@ pub enum Mode {
     /// TC everywhere
     Tc,
     /// Nowhere: the kernel routes every packet, so that its FORWARD rules, its shapers and tcpdump
-    /// see all of it; two to three times slower
+    /// see all of it; slower
     Kernel,
 }
 

@@ -67,3 +67,15 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ordinary_file_is_no_link() {
+        // One that is there in any case: this program's own.
+        let file = std::env::current_exe().expect("the path of this program");
+        assert!(matches!(detach(&file), Err(Failure::NotFound(_))));
+    }
+}

@@ -42,6 +42,8 @@ pub const MAC_INNER_ROUTER: &str = "02:00:00:00:0a:02";
 mod skb {
     pub const INGRESS_IFINDEX: usize = 9;
     pub const IFINDEX: usize = 10;
+    /// Two words of the control block: what WAN egress knows the fast path's work by.
+    pub const PASS: usize = 15;
     pub const GSO_SEGS: usize = 41;
     pub const GSO_SIZE: usize = 44;
     /// Words up to the last one that is set.
@@ -133,6 +135,37 @@ impl Bench {
         // Routes and sockets are looked up in the namespace of whoever runs the program.
         let (verdict, frame) = self.namespace.run(|| test_run(program, hook, frame, &context));
         Output { verdict, frame, counted: self.counted_since(&before) }
+    }
+
+    /// Runs a packet with this pass through a hook of TC; returns the pass that it has afterwards, too.
+    pub fn run_with_pass(
+        &mut self,
+        hook: Hook,
+        packet: &[u8],
+        pass: [u32; 2],
+    ) -> (Output, [u32; 2]) {
+        let [destination, source] = hook.link_addresses();
+        let frame = frame(destination, source, packet);
+        let mut context = self.context(hook, &frame);
+        context[skb::PASS..][..2].copy_from_slice(&pass);
+        // The whole of `struct __sk_buff`, of whichever kernel.
+        let (mut frame_out, mut context_out) = (vec![0; frame.len() + 256], vec![0_u32; 128]);
+        let before = self.counters();
+        let Program::SchedClassifier(program) = &*self.tables.program(hook.program()) else {
+            panic!("packets have a pass at TC hooks")
+        };
+        let options = TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut frame_out),
+            ctx_in: Some(bytemuck::cast_slice(&context)),
+            ctx_out: Some(bytemuck::cast_slice_mut(&mut context_out)),
+            ..TestRunOptions::new()
+        };
+        let result = self.namespace.run(|| program.test_run(options)).expect("run a program");
+        frame_out.truncate(result.data_size_out as usize);
+        let verdict = Verdict::of(hook, result.return_value);
+        let output = Output { verdict, frame: frame_out, counted: self.counted_since(&before) };
+        (output, [context_out[skb::PASS], context_out[skb::PASS + 1]])
     }
 
     /// Runs a frame through a hook on a thread that has [entered](Namespace::enter) the namespace,
