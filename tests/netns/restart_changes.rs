@@ -68,7 +68,7 @@ fn a_wan_that_comes_back_under_another_index_is_used_again() {
 }
 
 #[test]
-fn a_neighbour_that_changes_is_followed_by_nobody_but_the_kernel() {
+fn a_neighbour_that_changes_is_followed_without_a_daemon() {
     const OTHER: &str = "02:00:00:00:0b:02";
     let lab = Lab::new(Layout::default());
     let _clean = StopAtEnd(&lab.router);

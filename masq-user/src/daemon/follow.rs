@@ -53,7 +53,7 @@ impl Follower {
 
     async fn look(&mut self, estate: &mut Estate) -> Result<()> {
         // What the kernel does not count among the changes of its routes.
-        self.gateway.forget_next_hops();
+        self.gateway.outdate_next_hops();
         let snapshot = self.netlink.snapshot().await?;
         let result = self.gateway.apply(&snapshot).await;
         estate.owns(self.gateway.own_qdiscs());

@@ -1,7 +1,7 @@
-//! Reading a hash map in batches, a system call for some thousand entries instead of two for each.
+//! Reading a map in batches, a system call for some thousand entries instead of two for each.
 //!
 //! aya has no batch calls yet, so this file makes the one that masq needs itself
-//! (BPF_MAP_LOOKUP_BATCH, kernel 5.6).
+//! (BPF_MAP_LOOKUP_BATCH, kernel 5.6; of per-CPU arrays 5.13).
 
 use std::{
     io,
@@ -25,6 +25,60 @@ struct BatchAttr {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+/// What one call has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Entries.
+    pub count: usize,
+    /// Where the kernel goes on; `None` if these were the last ones.
+    pub next: Option<u64>,
+}
+
+/// Reads up to `count` entries from `position` on, which is the beginning if it is `None`.
+///
+/// # Errors
+/// What the kernel says; ENOSPC if one bucket of a hash map alone holds more.
+///
+/// # Safety
+/// `keys` and `values` have to be valid for `count` keys and values of the map, each of a type that any
+/// bytes are a value of; a value of a per-CPU map is one word-aligned value for each possible CPU. A
+/// position has to come from an earlier call with the same map.
+pub unsafe fn look_up<K, V>(
+    map: BorrowedFd<'_>,
+    position: Option<u64>,
+    (keys, values): (*mut K, *mut V),
+    count: usize,
+) -> io::Result<Found> {
+    let mut from = position.unwrap_or_default();
+    let mut next = 0_u64;
+    let mut attr = BatchAttr {
+        in_batch: if position.is_some() { (&raw mut from) as u64 } else { 0 },
+        out_batch: (&raw mut next) as u64,
+        keys: keys as u64,
+        values: values as u64,
+        count: count as u32,
+        map_fd: map.as_raw_fd() as u32,
+        ..BatchAttr::default()
+    };
+    // SAFETY: keys and values as the caller promises; positions are of 8 bytes, of which the kernel
+    // uses as many as it needs.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_LOOKUP_BATCH,
+            &raw mut attr,
+            size_of::<BatchAttr>() as libc::c_long,
+        )
+    };
+    let found = |next| Found { count: attr.count as usize, next };
+    if result == 0 {
+        return Ok(found(Some(next)));
+    }
+    let error = io::Error::last_os_error();
+    // The end; what came before it is still counted.
+    if error.raw_os_error() == Some(libc::ENOENT) { Ok(found(None)) } else { Err(error) }
 }
 
 /// Goes once through a hash map. Entries that are inserted or removed meanwhile may or may not be
@@ -73,37 +127,12 @@ impl<'a, K: Pod + Default, V: Pod + Default> Batches<'a, K, V> {
     }
 
     fn lookup(&mut self) -> io::Result<usize> {
-        let mut position = self.position.unwrap_or_default();
-        let mut next = 0_u64;
-        let mut attr = BatchAttr {
-            in_batch: if self.position.is_some() { (&raw mut position) as u64 } else { 0 },
-            out_batch: (&raw mut next) as u64,
-            keys: self.keys.as_mut_ptr() as u64,
-            values: self.values.as_mut_ptr() as u64,
-            count: self.keys.len() as u32,
-            map_fd: self.map.as_raw_fd() as u32,
-            ..BatchAttr::default()
-        };
-        // SAFETY: the pointers are valid for `count` keys and values and for one position each (a
-        // hash map's is 4 bytes); all are plain old data, so that any bytes are a value.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_bpf,
-                BPF_MAP_LOOKUP_BATCH,
-                &raw mut attr,
-                size_of::<BatchAttr>() as libc::c_long,
-            )
-        };
-        if result != 0 {
-            let error = io::Error::last_os_error();
-            // The end; what came before it is still counted.
-            if error.raw_os_error() != Some(libc::ENOENT) {
-                return Err(error);
-            }
-            self.done = true;
-        }
-        self.position = Some(next);
-        Ok(attr.count as usize)
+        let buffers = (self.keys.as_mut_ptr(), self.values.as_mut_ptr());
+        // SAFETY: both have room for as many; all are plain old data, so that any bytes are a value.
+        let found = unsafe { look_up(self.map, self.position, buffers, self.keys.len()) }?;
+        self.position = found.next;
+        self.done = found.next.is_none();
+        Ok(found.count)
     }
 }
 

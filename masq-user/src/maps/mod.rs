@@ -1,7 +1,7 @@
 //! The maps of the data plane with types: the only folder that knows how they are read and
 //! written.
 
-mod batch;
+pub mod batch;
 mod counters;
 mod fragments;
 mod next_hops;

@@ -41,6 +41,8 @@ pub struct Gateway {
     leftovers: Vec<Leftover>,
     /// Whether something of an earlier daemon has yet to be compared with what is wanted.
     adopting: bool,
+    /// Whether sessions may remember next hops that are not what they were.
+    outdated: bool,
 }
 
 impl Gateway {
@@ -65,6 +67,7 @@ impl Gateway {
             warnings: Vec::new(),
             leftovers,
             adopting: false,
+            outdated: false,
         }
     }
 
@@ -85,10 +88,12 @@ impl Gateway {
         self.write_prefixes(&plan.prefixes)?;
         self.forget_devices(&plan)?;
         self.write_devices(&plan)?;
+        self.renew_next_hops()?;
         let failure = self.attach(&plan).await;
         // Only now is it known who has native XDP, and what may leave by a WAN.
         let failure = failure.or(self.write_devices(&plan).err());
         let failure = failure.or(self.write_others(&plan).err());
+        let failure = failure.or(self.renew_next_hops().err());
         if failure.is_none() && std::mem::take(&mut self.adopting) {
             self.attacher.drop_others();
         }
@@ -191,8 +196,8 @@ impl Gateway {
         let wanted = |index| plan.others.contains(&index) || plan.has(index);
         let gone: Vec<_> = self.devices.keys().copied().filter(|&index| !wanted(index)).collect();
         for index in gone {
+            self.outdated = true;
             self.plane.policy.borrow_mut().devices.remove(index)?;
-            self.plane.forget_next_hops()?;
             self.devices.remove(&index);
         }
         Ok(())
@@ -215,18 +220,25 @@ impl Gateway {
 
     fn write_device(&mut self, index: u32, device: Device) -> Result<()> {
         if self.devices.get(&index) != Some(&device) {
+            self.outdated = true;
             self.plane.policy.borrow_mut().devices.set(index, &device)?;
-            self.plane.forget_next_hops()?;
             self.devices.insert(index, device);
         }
         Ok(())
     }
 
-    /// Has all sessions ask for their next hops anew.
-    pub fn forget_next_hops(&self) {
-        if let Err(error) = self.plane.forget_next_hops() {
-            tracing::warn!("{error:#}");
+    /// Has all sessions ask for their next hops anew, the next time that devices have been written.
+    pub fn outdate_next_hops(&mut self) {
+        self.outdated = true;
+    }
+
+    /// Has all sessions ask for their next hops anew, if something has changed that they imply.
+    fn renew_next_hops(&mut self) -> Result<()> {
+        if self.outdated {
+            self.plane.forget_next_hops()?;
+            self.outdated = false;
         }
+        Ok(())
     }
 
     /// Attaches to what is new, hook by hook over all interfaces. The first failure is returned;
