@@ -209,11 +209,8 @@ fn pins_are_for_root_only() {
     masq.stop();
 }
 
-/// Runs `masq run` in a mount namespace of its own that `prepare` has changed, and demands that it
-/// translates, says that it will not survive, and ends as it should.
-fn translates_without_survival(prepare: &str, why: &str) {
-    let lab = Lab::new(Layout::default());
-    let before = State::of(&lab.router);
+/// Starts `masq run` in a mount namespace of its own that `prepare` has changed.
+fn start_elsewhere(lab: &Lab, prepare: &str) -> Masq {
     let script = format!("{prepare}\nexec $WRAP \"$0\" \"$@\"");
     let mut unshare: Command = lab.router.command("unshare");
     unshare.args(["--mount", "--propagation", "private", "sh", "-e", "-c", &script]);
@@ -221,6 +218,15 @@ fn translates_without_survival(prepare: &str, why: &str) {
     unshare.args(["run", "--lan", "lan0", "--wan", "wan0", "--mode", "tc"]);
     let masq = Masq::spawn(unshare);
     masq.wait_for("ready");
+    masq
+}
+
+/// Runs `masq run` in a mount namespace of its own that `prepare` has changed, and demands that it
+/// translates, says that it will not survive, and ends as it should.
+fn translates_without_survival(prepare: &str, why: &str) {
+    let lab = Lab::new(Layout::default());
+    let before = State::of(&lab.router);
+    let masq = start_elsewhere(&lab, prepare);
     let line = masq.wait_for("sessions end with this process");
     assert!(line.contains(why), "{line}");
     probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
@@ -244,15 +250,31 @@ fn a_bpffs_that_cannot_be_written_is_no_reason_not_to_run() {
     translates_without_survival(prepare, "Read-only file system");
 }
 
+/// Without CAP_SYS_ADMIN no bpffs can be mounted; the four capabilities that masq asks for are enough for
+/// everything else.
+const NO_BPFFS: &str = "
+    while umount /run/masq/bpf 2>/dev/null; do :; done
+    while umount /sys/fs/bpf 2>/dev/null; do :; done
+    WRAP='setpriv --bounding-set -sys_admin'";
+
 #[test]
 fn no_bpffs_is_no_reason_not_to_run() {
-    // Without CAP_SYS_ADMIN none can be mounted; the four capabilities that masq asks for are enough
-    // for everything else.
-    let prepare = "
-        while umount /run/masq/bpf 2>/dev/null; do :; done
-        while umount /sys/fs/bpf 2>/dev/null; do :; done
-        WRAP='setpriv --bounding-set -sys_admin'";
-    translates_without_survival(prepare, "cannot be");
+    translates_without_survival(NO_BPFFS, "cannot be");
+}
+
+#[test]
+fn forwarding_is_off_again_after_a_kill_without_survival() {
+    let lab = Lab::new(Layout::default());
+    let before = State::of(&lab.router);
+    let masq = start_elsewhere(&lab, NO_BPFFS);
+    assert_eq!(lab.router.sysctl("net.ipv4.ip_forward").as_deref(), Some("1"));
+    kill(masq);
+    let stop = daemon::run(&lab.router, ["stop"]);
+    assert!(stop.status.success(), "{stop:?}");
+    before.assert_restored(&lab.router);
+    // Once.
+    let again = daemon::run(&lab.router, ["stop"]);
+    assert!(!again.status.success(), "{again:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     claims::{Claims, Netns},
     cli::StopArgs,
     control::{
-        client,
+        self, client,
         proto::{Answer, Ask, Instance},
     },
     error::{Error, Result},
@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn execute(args: &StopArgs) -> Result<()> {
     let result = stop(args);
     // Also of a daemon that was killed before it had set up anything else.
+    control::tidy_up();
     Claims::tidy_up();
     result
 }
@@ -38,7 +39,10 @@ fn stop(args: &StopArgs) -> Result<()> {
     let running = client::instances()?;
     let name = match &args.instance {
         Some(name) => name.clone(),
-        None => choose(&running, Netns::own()?)?,
+        None => match choose(&running, Netns::own()?) {
+            Ok(name) => name,
+            Err(error) => return if put_forwarding_back()? { Ok(()) } else { Err(error) },
+        },
     };
     let has_daemon = running.iter().any(|instance| instance.instance == name);
     if has_daemon {
@@ -60,9 +64,23 @@ fn stop(args: &StopArgs) -> Result<()> {
     let fs = BpfFs::find().map(Rc::new);
     match Leftover::claim(fs.as_ref(), &name) {
         Some(leftover) => remove(leftover),
-        None if has_daemon => Ok(()),
+        None if has_daemon || put_forwarding_back()? => Ok(()),
         None => Err(not_running(&name)),
     }
+}
+
+/// Turns forwarding off again, if it was turned on in this network namespace by a masq that was killed
+/// and has left nothing else: then nothing translates what is forwarded. Whether that was so.
+fn put_forwarding_back() -> Result<bool> {
+    let here = Netns::cookie()?;
+    if Manifest::all_of(here).next().is_some() {
+        return Ok(false);
+    }
+    let left = Forwarding::left(here)?;
+    if left.is_some() {
+        eprintln!("masq: net.ipv4.ip_forward, which a masq that was killed had turned on, is off");
+    }
+    Ok(left.is_some())
 }
 
 /// The only instance in this network namespace, with a daemon or without. Never one of another: what
@@ -118,7 +136,7 @@ fn remove(leftover: Leftover) -> Result<()> {
              and filters of kernels without tcx stay attached",
             leftover.instance, place.netns.0
         );
-    } else if !Manifest::others(&leftover.instance).any(|(_, other)| other.place.cookie == here) {
+    } else if Manifest::all_of(here).all(|name| name == leftover.instance) {
         // While packets are still forwarded, WAN egress has to be there to translate them.
         drop(Forwarding::left(here)?);
     }

@@ -10,9 +10,9 @@ pub mod proto;
 pub mod server;
 mod summary;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use crate::claims::RUN_DIR;
+use crate::claims::{Claims, RUN_DIR};
 
 /// Ending of the socket files.
 const SUFFIX: &str = ".sock";
@@ -20,4 +20,18 @@ const SUFFIX: &str = ".sock";
 /// The socket of an instance.
 pub fn socket_path(instance: &str) -> PathBuf {
     PathBuf::from(RUN_DIR).join(format!("{instance}{SUFFIX}"))
+}
+
+/// Removes the sockets of processes that were killed.
+pub fn tidy_up() {
+    for entry in fs::read_dir(RUN_DIR).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(instance) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else {
+            continue;
+        };
+        // Held until the file is gone, so that it is not the socket of one that has just begun.
+        if let Ok(_claim) = Claims::take_name(instance) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }

@@ -91,8 +91,7 @@ impl Estate {
 
     /// Whether another instance in the same network namespace translates, with or without a daemon.
     pub fn has_neighbours(&self) -> bool {
-        Manifest::others(&self.instance)
-            .any(|(_, other)| other.place.cookie == self.manifest.place.cookie)
+        Manifest::all_of(self.manifest.place.cookie).any(|name| name != self.instance)
     }
 
     /// Removes it, once nothing is attached any more.

@@ -135,6 +135,14 @@ impl Manifest {
         others.filter_map(|name| Some((name.clone(), Self::read(&name).ok()??)))
     }
 
+    /// The names of those in the network namespace with this cookie.
+    pub fn all_of(cookie: u64) -> impl Iterator<Item = String> {
+        let here = move |name: &String| {
+            Self::read(name).is_ok_and(|found| found.is_some_and(|m| m.place.cookie == cookie))
+        };
+        Self::all().into_iter().filter(here)
+    }
+
     /// The names of all instances that have one.
     pub fn all() -> Vec<String> {
         let entries = fs::read_dir(RUN_DIR).into_iter().flatten().flatten();

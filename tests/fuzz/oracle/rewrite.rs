@@ -103,9 +103,11 @@ impl Rewrite {
     fn carry_transport(&mut self, old: &[u8], start: usize, ip: &Ip, there: usize) {
         let Some(field) = checksum_at(ip.protocol) else { return };
         let at = start + ip.header + field;
+        if at + 2 > start + there {
+            return;
+        }
         // 0 says that there is none, or (of UDP-Lite) is wrong and stays so.
-        let none = matches!(ip.protocol, UDP | UDP_LITE) && word(old, at) == 0;
-        if at + 2 > start + there || none {
+        if matches!(ip.protocol, UDP | UDP_LITE) && word(old, at) == 0 {
             return;
         }
         let whole = |frame: &[u8]| {
