@@ -6,6 +6,8 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
+    account::Account,
+    be::Addr,
     event::{Event, RetireRequest},
     flow::{FlowKey, Tuple},
     fragment::{Datagram, Translation},
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// Version of everything in this module.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Names of the maps: each is owned by one module of the kernel side.
 pub mod maps {
@@ -40,6 +42,9 @@ pub mod maps {
     pub const SETTINGS: &str = "SETTINGS";
     /// Per-CPU array: number of a [`Reason`](crate::reason::Reason) to its counter, a `u64`.
     pub const COUNTERS: &str = "COUNTERS";
+    /// Hash: inside address to [`Account`](crate::account::Account); no address for all those for which
+    /// there was no room.
+    pub const ACCOUNTS: &str = "ACCOUNTS";
     /// Ring buffer of [`Event`](crate::event::Event).
     pub const EVENTS: &str = "EVENTS";
     /// Ring buffer of [`slow::Record`](crate::slow::Record).
@@ -101,7 +106,7 @@ const _: () = {
     assert!(size_of::<MappingKey>() == 8 && size_of::<Mapping>() == 8);
     assert!(size_of::<PortSlot>() == 16 && align_of::<PortSlot>() == 8);
     assert!(size_of::<Timeouts>() == 28 && size_of::<Settings>() == 80);
-    assert!(size_of::<Device>() == 16 && offset_of!(Device, caps) == 12);
+    assert!(size_of::<Device>() == 16 && offset_of!(Device, mss) == 14);
     assert!(size_of::<PrefixKey>() == 8);
     // One cache line.
     assert!(size_of::<Hop>() == 64 && offset_of!(Hop, way) == 8);
@@ -109,6 +114,7 @@ const _: () = {
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
+    assert!(size_of::<Account>() == 40 && size_of::<Addr>() == 4);
     assert!(size_of::<Event>() == 80 && size_of::<RetireRequest>() == 16);
 };
 
@@ -130,6 +136,8 @@ mod pod {
     }
 
     pod!(
+        super::Account,
+        super::Addr,
         super::FlowKey,
         super::Datagram,
         super::Translation,

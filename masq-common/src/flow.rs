@@ -75,7 +75,7 @@ impl Tuple {
     /// With the protocol: the key of the session table.
     #[inline(always)]
     pub const fn key(self, protocol: u8) -> FlowKey {
-        FlowKey { tuple: self, protocol, zero: [0; 3] }
+        FlowKey { tuple: self, protocol, zero: 0, zeros: 0 }
     }
 }
 
@@ -87,8 +87,11 @@ pub struct FlowKey {
     pub tuple: Tuple,
     /// IP protocol number. Of a protocol without ports or identifiers ([`has_ids`]), both are 0.
     pub protocol: u8,
-    /// Padding, always zero: the kernel hashes and compares it too.
-    pub zero: [u8; 3],
+    /// Padding, always zero: the kernel hashes and compares it too. Two integers, because the compiler
+    /// would clear an array of three bytes by a call of a function, for each packet.
+    pub zero: u8,
+    /// The rest of it.
+    pub zeros: u16,
 }
 
 impl FlowKey {

@@ -28,6 +28,7 @@
 extern crate std;
 
 pub mod abi;
+pub mod account;
 pub mod be;
 pub mod checksum;
 pub mod event;
@@ -36,6 +37,7 @@ pub mod fragment;
 pub mod hop;
 pub mod icmp;
 pub mod mapping;
+pub mod mss;
 pub mod ports;
 pub mod reason;
 pub mod session;

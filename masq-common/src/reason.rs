@@ -223,6 +223,9 @@ reasons! {
     EventLost = 101, Event, "event_lost";
     /// A packet could not be given to the daemon: its queue was full, or its sender had had its share.
     SlowPathFull = 102, Event, "slow_path_full";
+    /// A TCP SYN announced larger segments than fit the WAN, and now announces smaller ones
+    /// (`--mss-clamp`).
+    MssLowered = 103, Event, "mss_lowered";
 }
 
 /// Number of counters: greater than any reason's number.

@@ -208,18 +208,21 @@ pub struct Device {
     /// Index of a WAN, below [`MAX_WANS`]; 0 for others.
     pub wan: u8,
     /// See [`caps`].
-    pub caps: u32,
+    pub caps: u16,
+    /// The largest TCP segment that connections over a WAN may announce, in bytes; 0 for whatever they
+    /// like ([`crate::mss`]).
+    pub mss: u16,
 }
 
 /// What a device can do: flags of [`Device::caps`].
 pub mod caps {
     /// Frames redirected by an XDP program are sent.
-    pub const XDP_TRANSMIT: u32 = 1 << 0;
+    pub const XDP_TRANSMIT: u16 = 1 << 0;
     /// Frames begin with an Ethernet header; without this flag they begin with the IP header.
-    pub const ETHERNET: u32 = 1 << 1;
+    pub const ETHERNET: u16 = 1 << 1;
     /// What the kernel sends there is translated if it has to be: a WAN with its egress hook, or
     /// no WAN.
-    pub const READY: u32 = 1 << 2;
+    pub const READY: u16 = 1 << 2;
 }
 
 /// How many WANs one instance can have.

@@ -114,7 +114,7 @@ pub fn resolve<P: Packet>(
         arrival: packet.ifindex(),
         ifindex,
         mtu: u32::from(mtu),
-        caps: device.caps,
+        caps: u32::from(device.caps),
         addressee: arrival.mac,
         destination,
         source,
@@ -140,7 +140,7 @@ pub fn remember(found: &Found, parsed: &Fast, now: Tick) -> Step<&'static Way> {
 pub fn recall<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Option<&'static Way> {
     let way = hops::recall(half.ticket, parsed.tos)?;
     let arrived = way.arrival == packet.ifindex() && packet.is_addressed_to(way.addressee);
-    (arrived && (!P::XDP || way.caps & caps::XDP_TRANSMIT != 0)).then_some(way)
+    (arrived && (!P::XDP || way.caps & u32::from(caps::XDP_TRANSMIT) != 0)).then_some(way)
 }
 
 #[inline(always)]
@@ -185,7 +185,7 @@ pub fn is_ready<const LINK: usize>(skb: &Skb<LINK>, source: Addr, destination: A
 pub struct HairpinWay {
     ifindex: u32,
     /// As in [`Device::caps`].
-    caps: u32,
+    caps: u16,
 }
 
 /// Asks for the way of a packet that will be delivered to the inside with the tuple `to`.

@@ -7,7 +7,7 @@
 //! 2. [`packet`]: reading and rewriting, for XDP and for TC.
 //! 3. [`icmp_error`], [`fragments`]: the two kinds of packets that are looked up by proxy.
 //! 4. [`create`]: the first packet of a flow: mapping, port, pair of halves.
-//! 5. [`retire`]: the end of a session.
+//! 5. [`retire`]: the end of a session; [`accounts`]: what is kept of it.
 //! 6. [`forward`]: where an established packet goes, asked from the kernel's routing; [`hops`]: what
 //!    it has answered, remembered.
 //! 7. [`slow`]: packets for the daemon.
@@ -20,6 +20,7 @@
     feature(asm_experimental_arch)
 )]
 
+mod accounts;
 mod atomic;
 mod clock;
 mod config;

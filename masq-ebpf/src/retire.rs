@@ -9,7 +9,7 @@
 //! have expired and its removal. Then one packet later it is created again, with the same mapping
 //! if that has other sessions: nothing is left inconsistent.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem, ptr};
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -29,7 +29,7 @@ use masq_common::{
 };
 
 use crate::{
-    clock, config, counters,
+    accounts, clock, config, counters,
     create::{Held, hosts, mapping, permits},
     events,
     ports::Port,
@@ -94,13 +94,11 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
         Judgement::Half => return sessions::remove(key),
         Judgement::End => {}
     }
-    if events::wanted(settings) {
-        describe(ending, cause, settings);
-    }
     if !sessions::remove(&ending.inbound) {
         return false;
     }
     counters::bump(Reason::SessionClosed);
+    accounts::settle(ending.report.inside.source, &ending.report);
     if events::wanted(settings) {
         events::output(&ending.report);
     }
@@ -148,8 +146,9 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     if spared {
         return Judgement::Spare;
     }
-    ending.outbound = outbound.key();
-    ending.inbound = inbound.key();
+    describe(&mut ending.report, outbound, inbound, cause, settings);
+    put(&mut ending.outbound, outbound.key());
+    put(&mut ending.inbound, inbound.key());
     ending.created = outbound.created;
     ending.held = Held {
         port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.id },
@@ -173,31 +172,43 @@ fn is_current(outbound: &SessionHalf, run: Run) -> bool {
     flags & prefix::EXTERNAL != 0 && flags >> prefix::WAN_SHIFT == u32::from(outbound.wan)
 }
 
-/// What is reported of a session that is being ended, before its halves are removed: afterwards their
-/// memory may belong to others. Not a part of [`judge`], which would add its
-/// stack to this one's.
+/// Writes a key in whole words. The compiler would call a function that moves byte by byte, since it
+/// cannot know that the key is not part of what is written.
+#[inline(always)]
+fn put(to: &mut FlowKey, key: FlowKey) {
+    // SAFETY: a key has neither padding nor invalid values (`bytemuck::Pod`).
+    let words: [u64; 2] = unsafe { mem::transmute(key) };
+    let to = ptr::from_mut(to).cast::<u64>();
+    for (place, word) in words.into_iter().enumerate() {
+        // SAFETY: a key is two words long, and one in [`Ending`] begins at a multiple of eight bytes.
+        unsafe { ptr::write_volatile(to.add(place), word) };
+    }
+}
+
+/// What is to be known of a session that is being ended, before its halves are removed: afterwards their
+/// memory may belong to other sessions.
 #[inline(never)]
-fn describe(ending: &mut Ending, cause: CloseCause, settings: &Settings) {
-    let (Some(outbound), Some(inbound)) =
-        (sessions::entry(&ending.outbound), sessions::entry(&ending.inbound))
-    else {
-        return;
-    };
-    ending.report = Event {
-        nanos: clock::nanos(settings),
-        packets_out: outbound.packets,
-        bytes_out: outbound.bytes,
-        packets_in: inbound.packets,
-        bytes_in: inbound.bytes,
-        age_ms: clock::now(settings).since(outbound.created).as_millis(),
-        inside: outbound.from,
-        outside: outbound.to(),
-        reason: Reason::SessionClosed as u8,
-        protocol: outbound.protocol,
-        wan: outbound.wan,
-        cause: cause as u8,
-        zero: [0; 4],
-    };
+fn describe(
+    report: &mut Event,
+    outbound: &SessionHalf,
+    inbound: &SessionHalf,
+    cause: CloseCause,
+    settings: &Settings,
+) {
+    // Field by field: a whole value would be made on the stack first.
+    report.nanos = clock::nanos(settings);
+    report.packets_out = outbound.packets;
+    report.bytes_out = outbound.bytes;
+    report.packets_in = inbound.packets;
+    report.bytes_in = inbound.bytes;
+    report.age_ms = clock::now(settings).since(outbound.created).as_millis();
+    report.inside = outbound.from;
+    report.outside = outbound.to();
+    report.reason = Reason::SessionClosed as u8;
+    report.protocol = outbound.protocol;
+    report.wan = outbound.wan;
+    report.cause = cause as u8;
+    report.zero = [0; 4];
 }
 
 /// What the loop over the daemon's keys carries.

@@ -12,7 +12,7 @@ use masq_common::{
 };
 
 use crate::{
-    cli::{ExhaustionIcmp, LogFormat, Mode, PortOverlap, RunArgs, TcAttach, TraceLevel},
+    cli::{ExhaustionIcmp, LogFormat, Mode, MssClamp, PortOverlap, RunArgs, TcAttach, TraceLevel},
     duration::Secs,
     error::{Error, Result},
 };
@@ -33,6 +33,8 @@ pub struct Config {
     pub mode: Mode,
     /// How TC programs are attached.
     pub tc_attach: TcAttach,
+    /// How large segments TCP connections may announce.
+    pub mss_clamp: MssClamp,
     /// What the kernel programs are told.
     pub settings: Settings,
     /// The answer to a host whose first packet was refused.
@@ -65,6 +67,7 @@ impl Config {
             sources: if args.source.is_empty() { vec![everything] } else { args.source },
             mode: args.mode,
             tc_attach: args.tc_attach,
+            mss_clamp: args.mss_clamp,
             settings,
             exhaustion_icmp: args.exhaustion_icmp,
             reserved_ports: args.reserve_ports,

@@ -4,10 +4,13 @@
 
 use std::net::Ipv4Addr;
 
-use masq_common::settings::{Device, caps, role};
+use masq_common::{
+    mss,
+    settings::{Device, caps, role},
+};
 
 use crate::{
-    cli::Mode,
+    cli::{Mode, MssClamp},
     config::Config,
     netlink::{Address, Layer, Link, Snapshot},
     prefixes::{self, Prefixes},
@@ -67,6 +70,8 @@ pub struct Present {
     pub mac: [u8; 6],
     /// The address that a WAN translates to.
     pub address: Option<Ipv4Addr>,
+    /// The largest TCP segment that connections over a WAN may announce; 0 for no limit.
+    pub mss: u16,
     /// Whether the fast path goes into the driver.
     pub fast: Fast,
 }
@@ -107,6 +112,7 @@ impl Present {
             role,
             wan,
             caps: ethernet | transmit | ready,
+            mss: self.mss,
         }
     }
 }
@@ -125,9 +131,7 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
         .map(|(name, role)| Interface {
             name: name.clone(),
             role,
-            present: snapshot
-                .link(name)
-                .and_then(|link| present(config.mode, role, link, snapshot)),
+            present: snapshot.link(name).and_then(|link| present(config, role, link, snapshot)),
         })
         .collect();
     let ours = |link: &&Link| config.interfaces().any(|name| name == link.name);
@@ -153,7 +157,7 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
     Plan { interfaces, others, prefixes, warnings }
 }
 
-fn present(mode: Mode, role: Role, link: &Link, snapshot: &Snapshot) -> Option<Present> {
+fn present(config: &Config, role: Role, link: &Link, snapshot: &Snapshot) -> Option<Present> {
     let ethernet = match link.layer {
         Layer::Ethernet => true,
         Layer::Raw => false,
@@ -163,8 +167,26 @@ fn present(mode: Mode, role: Role, link: &Link, snapshot: &Snapshot) -> Option<P
         Role::Lan => None,
         Role::Wan(_) => snapshot.external_address(link.index),
     };
-    let fast = fast(mode, link, ethernet);
-    Some(Present { index: link.index, ethernet, mac: link.mac, address, fast })
+    let mss = match role {
+        Role::Lan => 0,
+        Role::Wan(_) => mss_limit(config, link, snapshot),
+    };
+    let fast = fast(config.mode, link, ethernet);
+    Some(Present { index: link.index, ethernet, mac: link.mac, address, mss, fast })
+}
+
+/// The largest TCP segment that connections over a WAN may announce. A LAN whose packets all fit needs
+/// none: its hosts ask for no more than they can take themselves.
+fn mss_limit(config: &Config, wan: &Link, snapshot: &Snapshot) -> u16 {
+    match config.mss_clamp {
+        MssClamp::Off => 0,
+        MssClamp::Most(size) => size,
+        MssClamp::Auto => {
+            let lans = config.lans.iter().filter_map(|name| snapshot.link(name));
+            let widest = lans.map(|lan| lan.mtu).max().unwrap_or_default();
+            if widest > wan.mtu { mss::fitting(wan.mtu) } else { 0 }
+        }
+    }
 }
 
 fn fast(mode: Mode, link: &Link, ethernet: bool) -> Fast {
@@ -204,6 +226,7 @@ mod tests {
             name: name.into(),
             layer: Layer::Ethernet,
             mac: [2, 0, 0, 0, 0, index as u8],
+            mtu: 1500,
             kind: None,
             hardware: true,
             xdp: None,
@@ -284,6 +307,24 @@ mod tests {
         let plan = plan(&config("--lan eth1 --wan ppp0 --wan eth0"), &machine());
         assert_eq!(plan.interfaces[2].role, Role::Wan(1));
         assert_eq!(plan.interfaces[2].present.as_ref().unwrap().address, None);
+    }
+
+    #[test]
+    fn segments_are_limited_where_the_wan_is_narrower() {
+        let mss = |options: &str, ppp: u32| {
+            let mut machine = machine();
+            machine.links[2].mtu = ppp;
+            let plan = plan(&config(&format!("--lan eth1 --wan ppp0 {options}")), &machine);
+            let device = |i: usize| plan.interfaces[i].present.as_ref().unwrap().mss;
+            assert_eq!(device(0), 0, "the limit is the WAN's");
+            device(1)
+        };
+        assert_eq!(mss("", 1492), 1452);
+        assert_eq!(mss("", 1500), 0);
+        assert_eq!(mss("", 9000), 0);
+        assert_eq!(mss("--mss-clamp off", 1492), 0);
+        assert_eq!(mss("--mss-clamp 1400", 1500), 1400);
+        assert_eq!(mss("--mss-clamp auto", 576), 536);
     }
 
     #[test]

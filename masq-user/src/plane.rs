@@ -25,7 +25,7 @@ use masq_common::{
 use crate::{
     cli::{Mode, TraceLevel},
     config::Config,
-    maps::{Counters, Fragments, NextHops, Policy, Ports, PortsHeld, Sessions, take},
+    maps::{Accounts, Counters, Fragments, NextHops, Policy, Ports, PortsHeld, Sessions, take},
     next_hops::{self, Offsets},
     reserved,
     survival::{self, Definition, pins::Pins},
@@ -56,6 +56,8 @@ pub fn object() -> String {
 pub struct Plane {
     /// The session table.
     pub sessions: Sessions,
+    /// What the inside hosts have had in ended sessions.
+    pub accounts: Accounts,
     /// Counters by reason.
     pub counters: Counters,
     /// Held ports of each WAN and protocol.
@@ -137,6 +139,7 @@ impl Plane {
         let _ = forget(&ebpf, false);
         let plane = Self {
             sessions: Sessions::take(&mut ebpf)?,
+            accounts: Accounts::take(&mut ebpf)?,
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
             fragments: Fragments::take(&mut ebpf)?,

@@ -199,6 +199,7 @@ mod tests {
             kind: None,
             hardware: true,
             xdp: None,
+            mtu: 1500,
             master: None,
         };
         Snapshot { links: (1..).zip(names).map(link).collect(), addresses: Vec::new() }

@@ -113,6 +113,7 @@ pub fn changes(before: &[InterfaceInfo], now: &[InterfaceInfo]) -> Vec<String> {
         mode: None,
         why: String::new(),
         address: None,
+        mss: None,
         ..now.clone()
     };
     now.iter()
@@ -141,6 +142,13 @@ fn change(before: &InterfaceInfo, now: &InterfaceInfo) -> Vec<String> {
         }
         _ => {}
     }
+    match (before.mss, now.mss) {
+        (old, Some(new)) if old != Some(new) => {
+            lines.push(format!("{name}: TCP segments are limited to {new} bytes (--mss-clamp)"));
+        }
+        (Some(_), None) => lines.push(format!("{name}: TCP segments are not limited any more")),
+        _ => {}
+    }
     lines
 }
 
@@ -157,6 +165,7 @@ mod tests {
             mode: Some(Mode::Tc),
             why: "virtual device (veth)".into(),
             address: address.map(Into::into),
+            mss: None,
         }
     }
 

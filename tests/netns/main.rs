@@ -4,6 +4,7 @@
 //! end ([`scene`]). With `MASQ_TEST_GATEWAY=nftables` the same tests run through the kernel's
 //! masquerade, which shows that they ask for what a LAN host may expect.
 
+mod accounting;
 mod discovery;
 mod exhaustion;
 mod fast;

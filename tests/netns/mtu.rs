@@ -3,12 +3,14 @@
 use std::{io, net::UdpSocket};
 
 use masq_tests::{
-    lab::{Lab, Layout, SERVER_1},
+    daemon,
+    lab::{ISP_IF, Lab, Layout, SERVER_1},
     netns::Namespace,
     sockets::{PATIENCE, eventually},
     traffic::{echo, http},
 };
 use nix::libc;
+use socket2::SockRef;
 use std::os::fd::AsRawFd;
 
 use crate::{in_both_modes, scene::Setup};
@@ -16,6 +18,8 @@ use crate::{in_both_modes, scene::Setup};
 in_both_modes!(
     transfers_cross_a_narrow_hop,
     transfers_cross_a_narrow_wan,
+    a_narrow_wan_needs_no_path_mtu_discovery,
+    segments_are_as_small_as_asked_for,
     a_datagram_that_is_too_big_for_a_far_hop_is_an_error,
     a_datagram_that_is_too_big_for_the_wan_is_an_error,
 );
@@ -30,10 +34,54 @@ fn transfers_cross_a_narrow_hop(setup: Setup) {
 }
 
 fn transfers_cross_a_narrow_wan(setup: Setup) {
-    setup.layout(Layout::default().wan_mtu(1492)).run(|scene| {
+    let off = ["--mss-clamp", "off"];
+    setup.layout(Layout::default().wan_mtu(1492)).arguments(&off).run(|scene| {
         transfer_both_ways(scene.lab);
         assert_eq!(path_mtu(&scene.lab.a), Some(1492));
     });
+}
+
+/// A router that keeps what is too big to itself.
+const QUIET: &str = "table ip quiet { chain output { type filter hook output priority 0
+    icmp type destination-unreachable drop
+}; }";
+
+/// Nobody says that a packet was too big: senders have to know before.
+fn a_narrow_wan_needs_no_path_mtu_discovery(setup: Setup) {
+    setup.layout(Layout::default().wan_mtu(1492)).masq_only().run(|scene| {
+        let lab = scene.lab;
+        for router in [&lab.router, &lab.isp] {
+            router.feed("nft", &["-f", "-"], QUIET);
+        }
+        transfer_both_ways(lab);
+        assert_eq!(path_mtu(&lab.a), None);
+        // The kernel counts the 12 bytes of time stamps as headers.
+        assert_eq!(segment_size(lab), 1452 - 12);
+        let stats = daemon::stats(&lab.router);
+        assert!(daemon::counter(&stats, "mss_lowered") >= 2, "SYN and answer");
+        let wan =
+            stats["interfaces"].as_array().and_then(|all| all.iter().find(|i| i["role"] == "wan"));
+        assert_eq!(wan.map(|wan| &wan["mss"]), Some(&1452.into()));
+        // The daemon follows the link.
+        lab.router.output("ip", &["link", "set", "wan0", "mtu", "1400"]);
+        lab.isp.output("ip", &["link", "set", ISP_IF, "mtu", "1400"]);
+        eventually("smaller segments", || (segment_size(lab) == 1360 - 12).then_some(()));
+        transfer_both_ways(lab);
+    });
+}
+
+fn segments_are_as_small_as_asked_for(setup: Setup) {
+    setup.arguments(&["--mss-clamp", "1000"]).run(|scene| {
+        transfer_both_ways(scene.lab);
+        assert_eq!(segment_size(scene.lab), 1000 - 12);
+    });
+}
+
+/// What a connection of a host takes for the largest segment that it may send.
+fn segment_size(lab: &Lab) -> u32 {
+    let _server = http::Server::start(&lab.server1, 81);
+    let connection = lab.a.tcp_connect((SERVER_1, 81)).expect("a connection");
+    SockRef::from(&connection).tcp_mss().expect("its segment size")
 }
 
 fn a_datagram_that_is_too_big_for_a_far_hop_is_an_error(setup: Setup) {

@@ -5,6 +5,7 @@ mod fragments;
 mod icmp;
 mod limits;
 mod malformed;
+mod mss;
 mod next_hops;
 mod protocols;
 mod race;

@@ -21,7 +21,7 @@ use masq_common::{flow::FlowKey, reason::Reason, session::SessionHalf};
 
 use crate::{
     clock, config, fragments,
-    packet::{full::Full, skb::Skb},
+    packet::{full::Full, mss, skb::Skb},
     sessions,
     verdict::Step,
 };
@@ -36,6 +36,7 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step
         let to = (to.source, to.destination);
         fragments::first(skb, full, to, half.is_outbound())?;
     }
+    mss::clamp(skb, full)?;
     skb.rewrite(&half, full.transport)
 }
 

@@ -91,6 +91,12 @@ fn full<const LINK: usize>(skb: &Skb<LINK>) -> Step<Outcome> {
 #[inline(always)]
 fn translate<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step<()> {
     ensure(skb, full, device)?;
+    finish(skb, full)
+}
+
+/// Translates a packet that has a session, unless that is the router's own.
+#[inline(never)]
+fn finish<const LINK: usize>(skb: &Skb<LINK>, full: &Full) -> Step<()> {
     if !has_ids(full.key.protocol) && is_own(&full.key) {
         let _ = super::note(full, &full.key);
         return Err(Reason::NoSession);

@@ -6,6 +6,7 @@
 
 pub mod fast;
 pub mod full;
+pub mod mss;
 pub mod options;
 pub mod skb;
 pub mod sum;

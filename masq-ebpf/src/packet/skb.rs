@@ -163,6 +163,12 @@ impl<const LINK: usize> Skb<LINK> {
         self.fix_transport_checksum(transport + 2, delta, 0)
     }
 
+    /// Applies a difference of TCP options to the TCP checksum; `transport` is where TCP begins.
+    #[inline(always)]
+    pub fn fix_tcp_checksum(&self, transport: usize, delta: Delta) -> Step<()> {
+        self.fix_transport_checksum(transport + 16, delta, 0)
+    }
+
     /// The transport checksum of a session's packet. The address part goes in as pseudo-header,
     /// because that is the only part which a partial checksum has to learn.
     #[inline(always)]
@@ -285,7 +291,7 @@ impl<const LINK: usize> Skb<LINK> {
     /// to take off.
     #[inline(always)]
     fn rewrite_link(&self, way: &Way) -> Step<()> {
-        if way.caps & caps::ETHERNET == 0 {
+        if way.caps & u32::from(caps::ETHERNET) == 0 {
             return Ok(());
         }
         if LINK == RAW {

@@ -1,15 +1,17 @@
 //! The command line: names, defaults and help texts. Meaning is given to it in [`crate::config`]
 //! and [`crate::commands`].
 
+mod hosts;
 mod values;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
+pub use hosts::HostsArgs;
 pub use values::{
-    ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, PhaseArg, PortOverlap, Protocol, TcAttach,
-    TraceLevel,
+    ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
+    TcAttach, TraceLevel,
 };
 
 use crate::{control::filter::EndpointFilter, duration};
@@ -37,6 +39,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show the live sessions of a running instance.
     Sessions(SessionsArgs),
+    /// Show what each inside host has sent and received, in all its sessions.
+    Hosts(HostsArgs),
     /// Show counters, table occupancy and interfaces of a running instance.
     Stats(StatsArgs),
     /// List the instances that run on this machine.
@@ -118,6 +122,12 @@ pub struct RunArgs {
     /// its new flow, or that it is over a limit. At most 100 a second, and one to each host.
     #[arg(long, value_name = "CODE", value_enum, default_value_t = ExhaustionIcmp::Prohibited)]
     pub exhaustion_icmp: ExhaustionIcmp,
+
+    /// Largest segment that a TCP connection over a WAN may announce: auto (what fits the WAN, where
+    /// its MTU is smaller than a LAN's), off, or a number of bytes, for a path that is narrower further
+    /// on [RFC 9293 section 3.7.1]
+    #[arg(long, value_name = "auto|off|BYTES", default_value = "auto")]
+    pub mss_clamp: MssClamp,
 
     /// How many sessions at most; a million take about 300 MB while they live.
     #[arg(long, value_name = "N", default_value_t = 262_144,

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, str::FromStr};
 
 use clap::ValueEnum;
 use ipnet::Ipv4Net;
-use masq_common::{ports::Pool, settings::Filtering, tcp::Phase};
+use masq_common::{mss, ports::Pool, settings::Filtering, tcp::Phase};
 
 use crate::control::proto::protocol_number;
 
@@ -43,6 +43,32 @@ impl From<FilteringPolicy> for Filtering {
             FilteringPolicy::EndpointIndependent => Self::EndpointIndependent,
             FilteringPolicy::AddressDependent => Self::AddressDependent,
             FilteringPolicy::AddressAndPortDependent => Self::AddressAndPortDependent,
+        }
+    }
+}
+
+/// How large segments TCP connections may announce.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MssClamp {
+    /// What fits the WAN, if that is narrower than a LAN.
+    Auto,
+    /// Whatever they like.
+    Off,
+    /// At most so many bytes.
+    Most(u16),
+}
+
+impl FromStr for MssClamp {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => match text.parse() {
+                Ok(size) if size >= mss::DEFAULT => Ok(Self::Most(size)),
+                _ => Err(format!("expected auto, off, or bytes from {} to 65535", mss::DEFAULT)),
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The commands of the command line, a file each: ask, format, write.
 
+mod hosts;
 mod instances;
 mod sessions;
 mod stats;
@@ -26,6 +27,7 @@ pub fn execute(cli: Cli) -> Result<()> {
             daemon::run(config)
         }
         Command::Sessions(args) => sessions::execute(&args),
+        Command::Hosts(args) => hosts::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Instances(args) => instances::execute(&args),
         Command::Stop(args) => stop::execute(&args),

@@ -104,7 +104,8 @@ pub fn describe(interface: &InterfaceInfo) -> String {
         (true, Some(address)) => format!(" {address}"),
         (true, None) => " (no address)".to_owned(),
     };
-    format!("{role} {name}{address}, {state}")
+    let mss = interface.mss.map_or_else(String::new, |mss| format!(", TCP segments up to {mss}"));
+    format!("{role} {name}{address}, {state}{mss}")
 }
 
 fn occupancy(name: &str, used: u64, max: u64) -> String {
@@ -126,6 +127,7 @@ mod tests {
             mode: Some(Mode::Tc),
             why: "asked for".into(),
             address: Some([203, 0, 113, 5].into()),
+            mss: None,
         };
         assert_eq!(describe(&wan), "wan ppp0 203.0.113.5, tc: asked for");
         let gone = InterfaceInfo { index: None, mode: None, address: None, ..wan.clone() };

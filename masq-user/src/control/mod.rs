@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod filter;
+pub mod hosts;
 mod listing;
 pub mod proto;
 pub mod server;

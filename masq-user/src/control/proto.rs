@@ -6,7 +6,10 @@ use std::{borrow::Cow, net::Ipv4Addr};
 use masq_common::flow::{DCCP, ICMP, TCP, UDP, UDP_LITE};
 use serde::{Deserialize, Serialize};
 
-use super::filter::Filter;
+use super::{
+    filter::Filter,
+    hosts::{Host, HostQuery},
+};
 
 /// Version of the protocol. A daemon refuses requests of another one.
 pub const VERSION: u32 = 1;
@@ -60,6 +63,8 @@ pub enum Ask {
     Stats,
     /// Sessions. Answered with any number of [`Answer::Session`] and an [`Answer::End`].
     Sessions(Query),
+    /// Inside hosts. Answered with any number of [`Answer::Host`] and an [`Answer::End`].
+    Hosts(HostQuery),
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -88,7 +93,9 @@ pub enum Answer {
     Stats(Box<Stats>),
     /// One session.
     Session(Box<Session>),
-    /// No more sessions.
+    /// One inside host.
+    Host(Box<Host>),
+    /// No more sessions or hosts.
     End(End),
     /// It is about to stop.
     Stopping,
@@ -141,6 +148,9 @@ pub struct InterfaceInfo {
     pub why: String,
     /// The address that a WAN translates to; null while it has none.
     pub address: Option<Ipv4Addr>,
+    /// The largest TCP segment that connections over a WAN may announce, in bytes; null for no limit.
+    #[serde(default)]
+    pub mss: Option<u16>,
 }
 
 impl InterfaceInfo {

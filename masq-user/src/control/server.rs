@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    listing,
+    hosts, listing,
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary,
 };
@@ -134,6 +134,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             reply.send(&Answer::Stats(Box::new(stats))).await
         }
         Ask::Sessions(query) => listing::list(subject, &query, reply).await,
+        Ask::Hosts(query) => hosts::list(subject, &query, reply).await,
         Ask::Stop { keep_data_plane } => {
             let survival = status.borrow().survival.clone();
             let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };

@@ -1,6 +1,7 @@
 //! The maps of the data plane with types: the only folder that knows how they are read and
 //! written.
 
+mod accounts;
 pub mod batch;
 mod counters;
 mod fragments;
@@ -15,6 +16,7 @@ use aya::{
     maps::{Map, MapError},
 };
 
+pub use accounts::Accounts;
 pub use counters::{Counters, PortsHeld};
 pub use fragments::Fragments;
 pub use next_hops::NextHops;

@@ -54,6 +54,8 @@ pub struct Link {
     pub layer: Layer,
     /// Link-layer address; zero if it has none.
     pub mac: [u8; 6],
+    /// Bytes of the largest packet.
+    pub mtu: u32,
     /// The kind of a software device (veth, bridge, ppp, ...).
     pub kind: Option<String>,
     /// Whether a bus device (PCI, virtio, ...) is behind it.
@@ -96,6 +98,7 @@ impl Link {
             name: String::new(),
             layer: layer(message.header.link_layer_type),
             mac: [0; 6],
+            mtu: 0,
             kind: None,
             hardware: false,
             xdp: None,
@@ -107,6 +110,7 @@ impl Link {
                 LinkAttribute::Address(bytes) => {
                     link.mac = bytes.as_slice().try_into().unwrap_or_default();
                 }
+                LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::ParentDevName(_) => link.hardware = true,
                 LinkAttribute::LinkInfo(infos) => {
                     link.kind = infos.iter().find_map(|info| match info {

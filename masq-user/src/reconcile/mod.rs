@@ -321,6 +321,7 @@ impl Gateway {
             mode: attached.map(|attached| self.mode(attached)),
             why: attached.map(|attached| attached.why.clone()).unwrap_or_default(),
             address: interface.present.as_ref().and_then(|present| present.address),
+            mss: interface.present.as_ref().map(|present| present.mss).filter(|size| *size != 0),
         }
     }
 }

@@ -122,6 +122,7 @@ pub fn alone() -> Vec<Instance> {
             mode: None,
             why: String::new(),
             address: None,
+            mss: None,
         };
         let lans = manifest.lans.iter().map(|name| interface(name, "lan"));
         let wans = manifest.wans.iter().map(|name| interface(name, "wan"));

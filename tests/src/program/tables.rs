@@ -37,7 +37,8 @@ pub const TABLE_SIZE: u32 = 1024;
 pub struct Tables {
     ebpf: Ebpf,
     wan: u32,
-    caps: u32,
+    caps: u16,
+    mss: u16,
     external: Option<Ipv4Addr>,
 }
 
@@ -67,7 +68,7 @@ impl Tables {
             .load(object)
             .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
         let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };
-        let mut tables = Self { ebpf, wan, caps, external: None };
+        let mut tables = Self { ebpf, wan, caps, mss: 0, external: None };
         tables.set_settings(&Settings::DEFAULT);
         tables.set_wan_address(ROUTER_WAN.into());
         tables.set_device(lan, Addr::NONE, MAC_ROUTER_LAN, role::LAN);
@@ -166,9 +167,17 @@ impl Tables {
         self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
     }
 
+    /// Says how large segments connections over the WAN may announce; 0 for no limit.
+    pub fn set_mss(&mut self, size: u16) {
+        self.mss = size;
+        let address = self.external.map_or(Addr::NONE, Addr::from);
+        self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
+    }
+
     fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
         let mac = if self.caps & caps::ETHERNET != 0 { mac(mac_address) } else { [0; 6] };
-        let device = Device { address, mac, role, wan: 0, caps: self.caps };
+        let mss = if role == role::WAN { self.mss } else { 0 };
+        let device = Device { address, mac, role, wan: 0, caps: self.caps, mss };
         let mut devices: HashMap<_, u32, Device> = typed(self.map_mut(maps::DEVICES));
         devices.insert(index, device, 0).expect("write the device table");
     }
