@@ -7,6 +7,7 @@ pub mod client;
 pub mod filter;
 mod listing;
 pub mod proto;
+mod reloaded;
 pub mod server;
 mod summary;
 

@@ -7,6 +7,7 @@ use masq_common::flow::{DCCP, ICMP, TCP, UDP, UDP_LITE};
 use serde::{Deserialize, Serialize};
 
 use super::filter::Filter;
+pub use super::reloaded::{Change, Reloaded};
 
 /// Version of the protocol. A daemon refuses requests of another one.
 pub const VERSION: u32 = 1;
@@ -60,6 +61,8 @@ pub enum Ask {
     Stats,
     /// Sessions. Answered with any number of [`Answer::Session`] and an [`Answer::End`].
     Sessions(Query),
+    /// Read the configuration file again. Answered with [`Answer::Reloaded`].
+    Reload,
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -90,6 +93,8 @@ pub enum Answer {
     Session(Box<Session>),
     /// No more sessions.
     End(End),
+    /// The configuration file is in force.
+    Reloaded(Reloaded),
     /// It is about to stop.
     Stopping,
     /// It failed, and why.
