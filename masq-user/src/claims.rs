@@ -120,6 +120,32 @@ impl Claims {
         }
     }
 
+    /// Claims these interfaces besides, or none of them.
+    pub fn take_more(&mut self, netns: Netns, interfaces: &[String]) -> error::Result<()> {
+        // One that was let go of may be claimed still, for what an earlier daemon has left on it.
+        let file = |name: &String| format!("{}-{name}", netns.0);
+        let new = interfaces.iter().filter(|name| !self.has(&file(name)));
+        let wanted: Vec<_> = new.map(|name| (file(name), format!("interface {name}"))).collect();
+        let mut more = Self::take_in(&self.run_dir, wanted.into_iter())?;
+        self.locks.append(&mut more.locks);
+        Ok(())
+    }
+
+    /// Gives up the claims on these interfaces.
+    pub fn give_up(&mut self, netns: Netns, interfaces: &[String]) {
+        for name in interfaces {
+            let path = self.lock_dir().join(format!("{}-{name}", netns.0));
+            let given_up = self.locks.extract_if(.., |(claimed, _)| *claimed == path);
+            // Removed while it is locked, as when all of them are dropped.
+            given_up.for_each(|(path, _lock)| drop(fs::remove_file(path)));
+        }
+    }
+
+    fn has(&self, file: &str) -> bool {
+        let path = self.lock_dir().join(file);
+        self.locks.iter().any(|(claimed, _)| *claimed == path)
+    }
+
     /// Removes the lock files of processes that were killed.
     pub fn tidy_up() {
         let mut claims = Self { run_dir: RUN_DIR.into(), locks: Vec::new() };
@@ -240,6 +266,26 @@ mod tests {
         drop(other);
         assert!(!dir.exists());
         drop(Claims::take_in(&dir, wanted(&["b"])).unwrap());
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn interfaces_are_claimed_later_and_given_up_alone() {
+        let dir = std::env::temp_dir().join(format!("masq-more-claims-{}", std::process::id()));
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let netns = Netns(7);
+        let mut first = Claims::take_in(&dir, wanted(&["7-a"])).unwrap();
+        let second = Claims::take_in(&dir, wanted(&["7-d"])).unwrap();
+        let error = first.take_more(netns, &names(&["b", "d"])).unwrap_err();
+        assert!(error.to_string().contains("interface d is taken"), "{error}");
+        drop(Claims::take_in(&dir, wanted(&["7-b"])).expect("b was given up again"));
+        first.take_more(netns, &names(&["a", "b"])).unwrap();
+        assert!(Claims::take_in(&dir, wanted(&["7-b"])).is_err());
+        first.give_up(netns, &names(&["a"]));
+        drop(Claims::take_in(&dir, wanted(&["7-a"])).expect("a is free"));
+        assert!(Claims::take_in(&dir, wanted(&["7-b"])).is_err());
+        drop((first, second));
         assert!(!dir.exists());
     }
 }

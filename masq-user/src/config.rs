@@ -20,7 +20,7 @@ use crate::{
 /// Protocols that have ports or identifiers.
 pub const PROTOCOLS: [u8; 3] = [TCP, UDP, ICMP];
 
-/// The configuration of one instance; does not change while it runs.
+/// The configuration of one instance. A reload makes another one.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// LAN interfaces.

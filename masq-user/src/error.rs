@@ -3,7 +3,7 @@
 /// A failure that ends the command. Its text is one sentence that says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The command line makes no sense. Nothing has been touched.
+    /// The command line or the configuration file makes no sense. Nothing has been touched.
     #[error("{0}")]
     Usage(String),
     /// This machine, or its present state, does not allow it. Nothing has been touched.
@@ -15,7 +15,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of the process: 2 for a wrong command line, as clap has it, else 1.
+    /// The exit code of the process: 2 for a wrong command line, as clap has it, or file, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,

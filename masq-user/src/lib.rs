@@ -3,7 +3,8 @@
 //! The daemon sets the data plane up and keeps it in step with the machine. No packet of a session
 //! passes through it; what the kernel programs cannot decide does. Reading order:
 //!
-//! 1. [`cli`] and [`config`]: what the user asks for, and what that means.
+//! 1. [`cli`], [`options`] and [`config`]: what the user asks for, on the command line and in a file,
+//!    and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
 //! 4. [`survival`]: what an earlier daemon has left, and where this one leaves its own.
@@ -34,6 +35,7 @@ pub mod log;
 pub mod maps;
 pub mod netlink;
 pub mod next_hops;
+pub mod options;
 pub mod plan;
 pub mod plane;
 pub mod prefixes;

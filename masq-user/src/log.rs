@@ -3,13 +3,17 @@
 //! Levels: a change of state and, if asked for, each session are INFO; what should be looked at
 //! is WARN; what masq does inside is DEBUG. A packet is never logged from here.
 
-use std::io::{IsTerminal as _, stderr};
+use std::{
+    io::{IsTerminal as _, stderr},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{
-    Layer as _,
+    Layer as _, Registry,
     filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -17,6 +21,9 @@ use crate::cli::LogFormat;
 
 /// Our own crates; what the kernel programs log arrives under the name of theirs.
 const OURS: &str = "masq";
+
+/// Changes what is logged: the filter, and whether the kernel programs' log is to be in it.
+static FILTER: OnceLock<(reload::Handle<Targets, Registry>, bool)> = OnceLock::new();
 
 /// Sets the log up; once in a process.
 pub fn init(format: LogFormat, verbose: u8, kernel_trace: bool) {
@@ -31,7 +38,23 @@ pub fn init(format: LogFormat, verbose: u8, kernel_trace: bool) {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter(verbose, kernel_trace))).init();
+    let (filter, handle) = reload::Layer::new(filter(verbose, kernel_trace));
+    let _ = FILTER.set((handle, kernel_trace));
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+}
+
+/// Logs more or less from now on.
+pub fn set_verbose(verbose: u8) {
+    let Some((handle, kernel_trace)) = FILTER.get() else { return };
+    if handle.reload(filter(verbose, *kernel_trace)).is_ok() {
+        // Libraries that log by another crate ask that one first.
+        let loudest = match (verbose, kernel_trace) {
+            (_, true) => ::log::LevelFilter::Trace,
+            (0 | 1, false) => ::log::LevelFilter::Info,
+            (_, false) => ::log::LevelFilter::Debug,
+        };
+        ::log::set_max_level(loudest);
+    }
 }
 
 /// Libraries repeat at length what our own errors say; only those who look inside want that too.

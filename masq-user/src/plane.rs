@@ -151,6 +151,19 @@ impl Plane {
         Ok((plane, streams))
     }
 
+    /// Tells the programs other settings. Sessions that exist are judged by them from now on.
+    pub fn change_settings(&self, config: &Config) -> Result<()> {
+        let mut policy = self.policy.borrow_mut();
+        let before = policy.settings.get()?;
+        let now = Settings {
+            clock_offset: before.clock_offset,
+            // Packets that have it are on their way.
+            pass: before.pass,
+            ..settings(config, self.asks_always.is_none())
+        };
+        policy.settings.set(&now)
+    }
+
     /// Loads a TC program, if it is not loaded yet. The verifier takes a good part of a second for
     /// each, and most machines need half of them.
     pub fn load_classifier(&self, name: &str) -> Result<()> {

@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     clock,
     config::{Config, PROTOCOLS},
+    options::current::Current,
     plane::Plane,
     status::Status,
 };
@@ -54,7 +55,7 @@ pub struct Swept {
 /// Sweeps for ever. `urgent` is notified when something could not be created for lack of room;
 /// `swept` is told after each pass.
 pub async fn run(
-    config: Rc<Config>,
+    config: Rc<Current>,
     plane: Rc<Plane>,
     status: Rc<RefCell<Status>>,
     urgent: Rc<Notify>,
@@ -63,7 +64,7 @@ pub async fn run(
     let mut passes = 0;
     let mut ended = Instant::now();
     loop {
-        let pressure = pressure(&config, &plane).unwrap_or(0.0);
+        let pressure = pressure(&config.get(), &plane).unwrap_or(0.0);
         let pace = Pace::of(pressure);
         if timeout(pace.pause, urgent.notified()).await.is_ok() {
             // However loud the calls are, the passes keep a distance.

@@ -1,8 +1,10 @@
 //! The command line of masq: what it prints, and how it ends.
 //!
-//! Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line. Whatever
+//! Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line or
+//! configuration file. Whatever
 //! fails says so in one sentence on standard error, and what to do about it.
 
+mod config;
 mod instances;
 mod queries;
 mod refusals;

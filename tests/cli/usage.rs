@@ -7,11 +7,12 @@ use crate::text;
 #[test]
 fn help_explains_every_option() {
     let namespace = Namespace::new("router");
-    let expected: [(&[&str], &[&str]); 5] = [
-        (&["--help"], &["run", "sessions", "stats", "instances", "Exit codes"]),
+    let expected: [(&[&str], &[&str]); 8] = [
+        (&["--help"], &["run", "sessions", "stats", "instances", "reload", "config", "Exit codes"]),
         (
             &["run", "--help"],
             &[
+                "--config",
                 "--lan",
                 "--wan",
                 "--source",
@@ -28,6 +29,9 @@ fn help_explains_every_option() {
         (&["sessions", "--help"], &["--json", "--instance", "--inside", "--remote", "--phase"]),
         (&["stats", "--help"], &["--json", "--instance"]),
         (&["instances", "--help"], &["--json"]),
+        (&["reload", "--help"], &["--json", "--instance", "SIGHUP"]),
+        (&["config", "--help"], &["check", "sample"]),
+        (&["config", "check", "--help"], &["--json", "FILE", "Exit codes"]),
     ];
     for (arguments, words) in expected {
         let output = run(&namespace, arguments);

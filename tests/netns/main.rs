@@ -18,6 +18,7 @@ mod laboratory;
 mod links;
 mod mtu;
 mod ports;
+mod reload;
 mod restart;
 mod restart_changes;
 mod restart_refused;

@@ -1,14 +1,20 @@
 //! The command line: names, defaults and help texts. Meaning is given to it in [`crate::config`]
 //! and [`crate::commands`].
 
+mod config;
 mod hosts;
+mod reload;
 mod values;
+
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
+pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use hosts::HostsArgs;
+pub use reload::ReloadArgs;
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,
@@ -21,7 +27,8 @@ Masquerading gateway in eBPF: hosts on the LAN reach the Internet through the on
 WAN interface.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line.";
+Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line or configuration \
+file.";
 
 /// The command line of `masq`.
 #[derive(Parser, Debug)]
@@ -45,6 +52,10 @@ pub enum Command {
     Stats(StatsArgs),
     /// List the instances that run on this machine.
     Instances(InstancesArgs),
+    /// Have an instance read its configuration file again, without losing a session.
+    Reload(ReloadArgs),
+    /// Check a configuration file, or print one to begin with.
+    Config(ConfigArgs),
     /// Stop an instance and remove all that it has set up, also when its daemon has been killed.
     Stop(StopArgs),
 }
@@ -60,25 +71,34 @@ pub struct InstanceArg {
 
 const RUN_HELP: &str = "\
 Prints one line with the word `ready` to standard output when packets are being translated, and \
-one line for each change of state to standard error. SIGINT, SIGTERM and SIGHUP end it and remove \
-everything that it has set up. After SIGUSR2, a kill or a crash packets are translated on, and the \
+one line for each change of state to standard error. SIGINT and SIGTERM end it and remove \
+everything that it has set up. SIGHUP has it read the file of --config again, as `masq reload` does. \
+After SIGUSR2, a kill or a crash packets are translated on, and the \
 next `masq run` takes that over with all sessions; see docs/operations.md.
 
 Examples:
   masq run --lan eth1 --wan ppp0
-  masq run --lan eth1 --lan wg0 --wan eth0 --source 192.168.0.0/16 -v";
+  masq run --lan eth1 --lan wg0 --wan eth0 --source 192.168.0.0/16 -v
+  masq run --config /etc/masq/masq.toml";
 
 /// Options of `masq run`.
 #[derive(Args, Debug)]
 #[command(after_help = RUN_HELP)]
 pub struct RunArgs {
+    /// Take options from this file too: TOML, a line such as udp-timeout = "10m" for each. What
+    /// stands on the command line overrides it. `masq config sample` prints one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Interface to the inside, whose hosts are translated. Repeat for more.
-    #[arg(long, value_name = "IF", required = true, value_parser = values::interface_name)]
+    #[arg(long, value_name = "IF", required_unless_present = "config",
+          value_parser = values::interface_name)]
     pub lan: Vec<String>,
 
     /// Interface to the outside, whose first address the hosts share. One without an address is
     /// waited for. Repeat for more.
-    #[arg(long, value_name = "IF", required = true, value_parser = values::interface_name)]
+    #[arg(long, value_name = "IF", required_unless_present = "config",
+          value_parser = values::interface_name)]
     pub wan: Vec<String>,
 
     /// Translate only packets from this prefix; others from the LAN are dropped at the WAN.

@@ -1,12 +1,19 @@
 //! The commands of the command line, a file each: ask, format, write.
 
+mod config;
 mod hosts;
 mod instances;
+mod reload;
 mod sessions;
 mod stats;
 mod stop;
 
-use std::io::{self, IsTerminal as _, Write};
+pub use self::config::SAMPLE;
+
+use std::{
+    env,
+    io::{self, IsTerminal as _, Write},
+};
 
 use anyhow::Context as _;
 
@@ -16,20 +23,25 @@ use crate::{
     daemon,
     error::Result,
     log,
+    options::Source,
 };
 
 /// Executes the command line.
 pub fn execute(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Run(args) => {
-            let config = Config::new(*args)?;
-            log::init(config.log_format, config.verbose, config.trace.is_some());
-            daemon::run(config)
+            let source = Source::new(env::args_os().collect(), args.config.as_deref());
+            let reading = source.read()?;
+            let Config { log_format, verbose, trace, .. } = reading.config;
+            log::init(log_format, verbose, trace.is_some());
+            daemon::run(source, reading)
         }
         Command::Sessions(args) => sessions::execute(&args),
         Command::Hosts(args) => hosts::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Instances(args) => instances::execute(&args),
+        Command::Reload(args) => reload::execute(&args),
+        Command::Config(args) => config::execute(&args),
         Command::Stop(args) => stop::execute(&args),
     }
 }

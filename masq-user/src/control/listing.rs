@@ -26,6 +26,7 @@ const BATCH: usize = 512;
 /// Answers a query.
 pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result<()> {
     let Subject { config, plane, .. } = subject;
+    let config = config.get();
     let settings = plane.policy.borrow().settings.get()?;
     let mut end = End::default();
     let mut batches = plane.sessions.batches(BATCH);

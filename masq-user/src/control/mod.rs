@@ -8,6 +8,7 @@ pub mod filter;
 pub mod hosts;
 mod listing;
 pub mod proto;
+mod reloaded;
 pub mod server;
 mod summary;
 

@@ -6,6 +6,7 @@ use std::{borrow::Cow, net::Ipv4Addr};
 use masq_common::flow::{DCCP, ICMP, TCP, UDP, UDP_LITE};
 use serde::{Deserialize, Serialize};
 
+pub use super::reloaded::{Change, Reloaded};
 use super::{
     filter::Filter,
     hosts::{Host, HostQuery},
@@ -65,6 +66,8 @@ pub enum Ask {
     Sessions(Query),
     /// Inside hosts. Answered with any number of [`Answer::Host`] and an [`Answer::End`].
     Hosts(HostQuery),
+    /// Read the configuration file again. Answered with [`Answer::Reloaded`].
+    Reload,
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -97,6 +100,8 @@ pub enum Answer {
     Host(Box<Host>),
     /// No more sessions or hosts.
     End(End),
+    /// The configuration file is in force.
+    Reloaded(Reloaded),
     /// It is about to stop.
     Stopping,
     /// It failed, and why.

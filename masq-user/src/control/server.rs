@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, oneshot, watch},
     task::spawn_local,
     time::{Duration, sleep, timeout},
 };
@@ -18,7 +18,12 @@ use super::{
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary,
 };
-use crate::{config::Config, daemon::Ending, plane::Plane, status::Status};
+use crate::{
+    daemon::{Ending, ReloadRequest},
+    options::current::Current,
+    plane::Plane,
+    status::Status,
+};
 
 /// Connections that are served at once; more have to wait.
 const CONNECTIONS: usize = 16;
@@ -87,11 +92,13 @@ impl Drop for Server {
 /// What answers are made of.
 pub struct Subject {
     /// The configuration.
-    pub config: Rc<Config>,
+    pub config: Rc<Current>,
     /// The data plane.
     pub plane: Rc<Plane>,
     /// The state of the instance.
     pub status: Rc<RefCell<Status>>,
+    /// Takes requests to read the configuration file again.
+    pub reload: mpsc::Sender<ReloadRequest>,
     /// Told to stop the daemon.
     pub stop: watch::Sender<Option<Ending>>,
 }
@@ -123,18 +130,24 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
     if request.version != VERSION {
         anyhow::bail!("the running masq is another version; restart it, or use its own program");
     }
-    let Subject { config, plane, status, stop } = subject;
+    let Subject { config, plane, status, reload, stop } = subject;
     match request.ask {
         Ask::Instance => {
             let instance = summary::instance(&status.borrow());
             reply.send(&Answer::Instance(instance)).await
         }
         Ask::Stats => {
-            let stats = summary::stats(config, plane, &status.borrow())?;
+            let stats = summary::stats(&config.get(), plane, &status.borrow())?;
             reply.send(&Answer::Stats(Box::new(stats))).await
         }
         Ask::Sessions(query) => listing::list(subject, &query, reply).await,
         Ask::Hosts(query) => hosts::list(subject, &query, reply).await,
+        Ask::Reload => {
+            let (answer, answered) = oneshot::channel();
+            reload.send(answer).await.context("masq is stopping")?;
+            let reloaded = answered.await.context("masq is stopping")?;
+            reply.send(&Answer::Reloaded(reloaded.map_err(anyhow::Error::msg)?)).await
+        }
         Ask::Stop { keep_data_plane } => {
             let survival = status.borrow().survival.clone();
             let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };

@@ -5,8 +5,11 @@ use std::{cell::RefCell, io::Write as _, rc::Rc, time::Duration};
 use anyhow::Result;
 use tokio::time::{Instant, sleep_until};
 
+use super::reload::Reloader;
 use crate::{
-    netlink::{Changes, Netlink},
+    config::Config,
+    netlink::{Changes, Netlink, Snapshot},
+    plane::Plane,
     reconcile::Gateway,
     status::{self, Readiness, Status},
     survival::estate::Estate,
@@ -31,12 +34,24 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Follows for ever.
-    pub(super) async fn follow(&mut self, status: &RefCell<Status>, estate: &mut Estate) {
+    pub(super) async fn follow(
+        &mut self,
+        status: &RefCell<Status>,
+        estate: &mut Estate,
+        reloader: &mut Reloader<'_>,
+    ) {
         let mut next_look = Instant::now() + BACKSTOP;
         loop {
             tokio::select! {
                 () = self.changes.next() => {}
                 () = sleep_until(next_look) => {}
+                asked = reloader.next() => {
+                    reloader.serve(asked, self, estate).await;
+                    self.say(status);
+                    // What could not be put back is tried again.
+                    next_look = Instant::now() + RETRY;
+                    continue;
+                }
             }
             next_look = Instant::now() + BACKSTOP;
             let trouble = self.look(estate).await.err().map(|error| format!("{error:#}"));
@@ -48,6 +63,26 @@ impl Follower {
             }
             self.trouble = trouble;
             self.say(status);
+        }
+    }
+
+    /// Brings another configuration about. After an error only part of it may hold.
+    pub(super) async fn exchange(
+        &mut self,
+        config: &Rc<Config>,
+        plane: &Plane,
+        snapshot: &Snapshot,
+        estate: &mut Estate,
+    ) -> Result<()> {
+        self.gateway.configure(Rc::clone(config));
+        self.gateway.load(snapshot)?;
+        plane.change_settings(config)?;
+        let result = self.gateway.apply(snapshot).await;
+        estate.owns(self.gateway.own_qdiscs());
+        match result {
+            // It was so before.
+            Err(error) if self.trouble.as_ref() == Some(&format!("{error:#}")) => Ok(()),
+            result => result,
         }
     }
 

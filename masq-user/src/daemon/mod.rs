@@ -2,6 +2,7 @@
 //! serve, and take everything off again, or leave it to the next one.
 
 mod follow;
+mod reload;
 mod signals;
 
 use std::{cell::RefCell, rc::Rc};
@@ -11,11 +12,13 @@ use aya_log::EbpfLogger;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime,
-    sync::{Notify, watch},
+    signal::unix::Signal,
+    sync::{Notify, mpsc, watch},
     task::{JoinSet, LocalSet},
 };
 
-use self::{follow::Follower, signals::StopSignals};
+pub use self::reload::ReloadRequest;
+use self::{follow::Follower, reload::Reloader, signals::StopSignals};
 use crate::{
     attach::{Attacher, TcKind},
     claims::{self, Claims, Netns},
@@ -25,6 +28,7 @@ use crate::{
     error::Result,
     events,
     netlink::{Changes, Netlink, Snapshot},
+    options::{Reading, Source, Values, current::Current},
     plan,
     plane::{self, Plane, Streams},
     preflight,
@@ -41,14 +45,14 @@ use crate::{
     sysctl::Forwarding,
 };
 
-/// Runs an instance until a signal ends it.
-pub fn run(config: Config) -> Result<()> {
+/// Runs an instance until a signal ends it. `reading` is what `source` has said.
+pub fn run(source: Source, reading: Reading) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     abort_on_panic();
-    LocalSet::new().block_on(&runtime, start(config))
+    LocalSet::new().block_on(&runtime, start(source, reading))
 }
 
 /// A daemon that has failed must not clean up as it goes, nor go on without one of its services: as
@@ -71,8 +75,10 @@ pub enum Ending {
 }
 
 /// Finds out what there is and what is to be, and touches nothing before it is sure.
-async fn start(mut config: Config) -> Result<()> {
+async fn start(source: Source, reading: Reading) -> Result<()> {
+    let Reading { mut config, values } = reading;
     let signals = StopSignals::new()?;
+    let hangup = signals::hangup()?;
     let release = preflight::machine(&config)?;
     let socket = RawSocket::open()?;
     let netlink = Rc::new(Netlink::open()?);
@@ -94,8 +100,9 @@ async fn start(mut config: Config) -> Result<()> {
 
     let mut estate = Estate::new(instance, wanted, heritage)?;
     let adopted = estate.survival.adopted;
-    let machine = Machine { signals, socket, netlink, changes, snapshot };
-    let ending = serve(Rc::new(config), machine, &mut estate).await;
+    let machine = Machine { signals, hangup, socket, netlink, changes, snapshot };
+    let options = Options { source, values, claims: &mut claims };
+    let ending = serve(Rc::new(config), options, machine, &mut estate).await;
     match ending {
         Ok(Ending::Keep) => tracing::info!("packets are translated on without this process"),
         // What translates now goes on doing so: another start may have more luck.
@@ -107,9 +114,18 @@ async fn start(mut config: Config) -> Result<()> {
     Ok(())
 }
 
+/// Where its configuration comes from, for the time when it is read again.
+struct Options<'a> {
+    source: Source,
+    values: Values,
+    /// Interfaces may be added to them.
+    claims: &'a mut Claims,
+}
+
 /// What a daemon works with.
 struct Machine {
     signals: StopSignals,
+    hangup: Signal,
     socket: RawSocket,
     netlink: Rc<Netlink>,
     changes: Changes,
@@ -118,18 +134,26 @@ struct Machine {
 
 /// Sets the data plane up and serves until the end. What was attached is off again then, unless it
 /// is to stay.
-async fn serve(config: Rc<Config>, machine: Machine, estate: &mut Estate) -> AnyResult<Ending> {
-    let Machine { mut signals, socket, netlink, changes, snapshot } = machine;
+async fn serve(
+    config: Rc<Config>,
+    options: Options<'_>,
+    machine: Machine,
+    estate: &mut Estate,
+) -> AnyResult<Ending> {
+    let Machine { mut signals, hangup, socket, netlink, changes, snapshot } = machine;
     let adopted = estate.survival.adopted;
     let (plane, streams) = Plane::load(&config, estate.pins.as_deref(), adopted)?;
     estate.is_ready()?;
     let plane = Rc::new(plane);
     let status = Rc::new(RefCell::new(Status::new(estate)));
     let (stop, mut stopped) = watch::channel(None);
+    let (reload, requests) = mpsc::channel(1);
+    let current = Rc::new(Current::new(Rc::clone(&config)));
     let subject = Rc::new(Subject {
-        config: Rc::clone(&config),
+        config: Rc::clone(&current),
         plane: Rc::clone(&plane),
         status: Rc::clone(&status),
+        reload,
         stop,
     });
     let server = Server::bind(&estate.instance)?;
@@ -154,12 +178,13 @@ async fn serve(config: Rc<Config>, machine: Machine, estate: &mut Estate) -> Any
         }
     };
     let mut services = spawn_services(&subject, server, streams, socket);
+    let mut reloader = Reloader::new(options, current, Rc::clone(&subject.plane), hangup, requests);
     let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
     follower.say(&subject.status);
     let ending = tokio::select! {
         ending = signals.wait(&subject.status) => ending,
         Ok(ending) = stopped.wait_for(Option::is_some) => ending.unwrap_or(Ending::Remove),
-        () = follower.follow(&subject.status, estate) => Ending::Remove,
+        () = follower.follow(&subject.status, estate, &mut reloader) => Ending::Remove,
     };
 
     // The control socket goes before the claim on its name, and the slow path, which sends packets
@@ -221,14 +246,15 @@ fn spawn_services(
         Rc::clone(&urgent),
         report,
     ));
-    let events = events::run(Rc::clone(config), Rc::clone(plane), streams.events);
+    // WANs do not change.
+    let events = events::run(config.get(), Rc::clone(plane), streams.events);
     services.spawn_local(async {
         if let Err(error) = events.await {
             tracing::warn!("no more events from the kernel programs: {error:#}");
         }
     });
     let machine = service::Machine::new(Rc::clone(plane), Rc::clone(status), urgent, socket);
-    let slow_path = machine.run(config.exhaustion_icmp, streams.slow, swept);
+    let slow_path = machine.run(Rc::clone(config), streams.slow, swept);
     services.spawn_local(async {
         if let Err(error) = slow_path.await {
             tracing::warn!("no more packets for the slow path: {error:#}");

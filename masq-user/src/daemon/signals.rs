@@ -1,5 +1,5 @@
-//! The signals that end masq, and in which way: SIGUSR2 leaves the data plane to the next daemon, all
-//! others take it along.
+//! The signals that end masq, and in which way: SIGUSR2 leaves the data plane to the next daemon, the
+//! others take it along. SIGHUP does not end it ([`super::reload`]).
 
 use std::{cell::RefCell, future::pending};
 
@@ -9,29 +9,35 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::Ending;
 use crate::status::Status;
 
+/// SIGHUP, caught from the moment this is called.
+pub(super) fn hangup() -> Result<Signal> {
+    catch(SignalKind::hangup())
+}
+
+fn catch(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot catch signals")
+}
+
 /// The signals, caught from the moment this exists.
 pub(super) struct StopSignals {
-    remove: [Signal; 3],
+    remove: [Signal; 2],
     keep: Signal,
 }
 
 impl StopSignals {
     pub(super) fn new() -> Result<Self> {
-        let catch = |kind| signal(kind).context("cannot catch signals");
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(catch);
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(catch);
         let keep = catch(SignalKind::user_defined2())?;
-        Ok(Self { remove: [interrupt?, terminate?, hangup?], keep })
+        Ok(Self { remove: [interrupt?, terminate?], keep })
     }
 
     /// Waits for one that ends masq.
     pub(super) async fn wait(&mut self, status: &RefCell<Status>) -> Ending {
-        let Self { remove: [interrupt, terminate, hangup], keep } = self;
+        let Self { remove: [interrupt, terminate], keep } = self;
         loop {
             let (got, ending) = tokio::select! {
                 got = interrupt.recv() => (got, Ending::Remove),
                 got = terminate.recv() => (got, Ending::Remove),
-                got = hangup.recv() => (got, Ending::Remove),
                 got = keep.recv() => (got, Ending::Keep),
             };
             if got.is_none() {

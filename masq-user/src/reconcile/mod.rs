@@ -71,6 +71,12 @@ impl Gateway {
         }
     }
 
+    /// Takes another configuration, with the same WANs. [`Gateway::apply`] brings it about.
+    pub fn configure(&mut self, config: Rc<Config>) {
+        self.config = config;
+        self.outdated = true;
+    }
+
     /// Loads the programs for all configured interfaces. Takes a second or two.
     pub fn load(&self, snapshot: &Snapshot) -> Result<()> {
         let plan = plan::plan(&self.config, snapshot);

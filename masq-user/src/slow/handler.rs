@@ -65,6 +65,11 @@ impl Handler {
         }
     }
 
+    /// Answers in another way from now on, also those that wait.
+    pub const fn answer_with(&mut self, icmp: ExhaustionIcmp) {
+        self.icmp = icmp;
+    }
+
     /// Deals with a record of the ring buffer.
     pub fn record(&mut self, record: &[u8], now: Instant, world: &impl World) {
         let cause = Head::split(record)

@@ -20,7 +20,7 @@ use super::{
     handler::{Handler, World},
     socket::RawSocket,
 };
-use crate::{cli::ExhaustionIcmp, plane::Plane, status::Status, sweep::Swept};
+use crate::{options::current::Current, plane::Plane, status::Status, sweep::Swept};
 
 /// How long records are read before the other services get their turn.
 const SLICE: Duration = Duration::from_millis(5);
@@ -44,22 +44,23 @@ impl Machine {
         Self { plane, status, urgent, socket }
     }
 
-    /// Serves for ever. `icmp` is the answer to who is refused; `swept` tells how the sweeper gets
+    /// Serves for ever. `config` has the answer to who is refused; `swept` tells how the sweeper gets
     /// on.
     pub async fn run(
         self,
-        icmp: ExhaustionIcmp,
+        config: Rc<Current>,
         ring: RingBuf<MapData>,
         mut swept: watch::Receiver<Swept>,
     ) -> Result<()> {
         // SAFETY: the ring buffer owns the descriptor of its map and always returns that one.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         let mut ring = ring.map_err(|error| error.into_parts().1)?;
-        let mut handler = Handler::new(icmp);
+        let mut handler = Handler::new(config.get().exhaustion_icmp);
         loop {
             tokio::select! {
                 guard = ring.readable_mut() => {
                     let mut guard = guard?;
+                    handler.answer_with(config.get().exhaustion_icmp);
                     if self.read(guard.get_inner_mut(), &mut handler) {
                         guard.clear_ready();
                     }

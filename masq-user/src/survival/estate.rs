@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use super::{Heritage, leftover::Leftover, manifest::Manifest, pins::Pins};
-use crate::control::proto::Survival;
+use crate::{config::Config, control::proto::Survival};
 
 /// What outlives the daemon, if anything does.
 #[derive(Debug)]
@@ -77,6 +77,17 @@ impl Estate {
     pub fn is_ready(&mut self) -> Result<()> {
         self.manifest.ready = true;
         self.write()
+    }
+
+    /// Notes what a reload has changed.
+    pub fn follows(&mut self, config: &Config) {
+        self.manifest.lans.clone_from(&config.lans);
+        // Mappings that were made without a limit are not counted.
+        let limit = &mut self.manifest.host_mappings;
+        *limit = config.settings.host.mappings.min(*limit);
+        if let Err(error) = self.write() {
+            tracing::warn!("{error:#}");
+        }
     }
 
     /// Notes whose clsact qdisc is ours to remove.
