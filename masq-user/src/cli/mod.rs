@@ -2,6 +2,8 @@
 //! and [`crate::commands`].
 
 mod config;
+mod events;
+mod filter;
 mod hosts;
 mod reload;
 mod values;
@@ -13,6 +15,8 @@ use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
+pub use events::EventsArgs;
+pub use filter::EndsArgs;
 pub use hosts::HostsArgs;
 pub use reload::ReloadArgs;
 pub use values::{
@@ -28,7 +32,7 @@ WAN interface.";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed or not possible on this machine, 2 wrong command line or configuration \
-file.";
+file, 3 the masq that was followed has ended.";
 
 /// The command line of `masq`.
 #[derive(Parser, Debug)]
@@ -48,6 +52,8 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// Show what each inside host has sent and received, in all its sessions.
     Hosts(HostsArgs),
+    /// Show sessions as they open and close: a NAT log.
+    Events(EventsArgs),
     /// Show counters, table occupancy and interfaces of a running instance.
     Stats(StatsArgs),
     /// List the instances that run on this machine.

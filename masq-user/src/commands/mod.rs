@@ -1,6 +1,7 @@
 //! The commands of the command line, a file each: ask, format, write.
 
 mod config;
+mod events;
 mod hosts;
 mod instances;
 mod reload;
@@ -38,6 +39,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         }
         Command::Sessions(args) => sessions::execute(&args),
         Command::Hosts(args) => hosts::execute(&args),
+        Command::Events(args) => events::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Instances(args) => instances::execute(&args),
         Command::Reload(args) => reload::execute(&args),
@@ -68,9 +70,14 @@ impl Output {
         if self.colours { self.line(format_args!("\x1b[1m{line}\x1b[0m")) } else { self.line(line) }
     }
 
+    /// Writes what is held back. False if nobody reads any more.
+    fn flush(&mut self) -> Result<bool> {
+        read_on(self.out.flush())
+    }
+
     /// Writes what is still held back.
     fn finish(mut self) -> Result<()> {
-        read_on(self.out.flush()).map(|_| ())
+        self.flush().map(|_| ())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
@@ -30,7 +30,7 @@ const INTRODUCTION: Duration = Duration::from_secs(5);
 
 /// A connection to an instance.
 pub struct Client {
-    lines: io::Lines<BufReader<UnixStream>>,
+    stream: BufReader<UnixStream>,
 }
 
 impl Client {
@@ -40,17 +40,48 @@ impl Client {
         stream.set_read_timeout(Some(patience))?;
         let request = serde_json::to_string(&Request { version: VERSION, ask })?;
         stream.write_all(format!("{request}\n").as_bytes())?;
-        Ok(Self { lines: BufReader::new(stream).lines() })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// The next line of the answer.
     pub fn answer(&mut self) -> Result<Answer> {
-        let line = self.lines.next().ok_or_else(|| anyhow!("masq stopped while it answered"))?;
-        let line = line.context("no answer from the running masq")?;
-        match serde_json::from_str(&line).context("the running masq is another version")? {
-            Answer::Error(text) => Err(Error::Refused(text)),
-            answer => Ok(answer),
+        read(self.line().context("no answer from the running masq")?)
+    }
+
+    /// The next line, however long it takes; `None` if it has not come by `end`.
+    pub fn answer_by(&mut self, end: Option<Instant>) -> Result<Option<Answer>> {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(None);
         }
+        self.stream.get_ref().set_read_timeout(left).context("cannot wait for an answer")?;
+        match self.line() {
+            Ok(line) => read(line).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(anyhow!("no answer from the running masq: {error}").into()),
+        }
+    }
+
+    /// Whether the next line has come already.
+    pub fn has_more(&self) -> bool {
+        self.stream.buffer().contains(&b'\n')
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        Ok(line)
+    }
+}
+
+/// Understands a line.
+fn read(line: String) -> Result<Answer> {
+    if line.is_empty() {
+        return Err(anyhow!("masq stopped while it answered").into());
+    }
+    match serde_json::from_str(&line).context("the running masq is another version")? {
+        Answer::Error(text) => Err(Error::Refused(text)),
+        answer => Ok(answer),
     }
 }
 

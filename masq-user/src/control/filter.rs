@@ -63,8 +63,10 @@ impl From<EndpointFilter> for String {
     }
 }
 
-/// All conditions; those that are `None` hold for every session.
+/// All conditions; those that are `None` hold for every session. One that this version does not know is
+/// refused: without it, more sessions would match than are meant.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// IP protocol number.
     pub protocol: Option<u8>,

@@ -1,13 +1,15 @@
-//! The control socket: how `masq sessions` and `masq stats` ask a running instance.
+//! The control socket: how `masq sessions`, `masq stats` and others ask a running instance.
 //!
 //! Each instance listens on `/run/masq/NAME.sock`, open to root only. A connection carries one
 //! request, a line of JSON, and its answer, lines of JSON as described in [`proto`].
 
 pub mod client;
 pub mod filter;
+mod follow;
 pub mod hosts;
 mod listing;
 pub mod proto;
+pub mod record;
 mod reloaded;
 pub mod server;
 mod summary;

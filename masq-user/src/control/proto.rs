@@ -10,6 +10,7 @@ pub use super::reloaded::{Change, Reloaded};
 use super::{
     filter::Filter,
     hosts::{Host, HostQuery},
+    record::{Record, Watch},
 };
 
 /// Version of the protocol. A daemon refuses requests of another one.
@@ -68,6 +69,9 @@ pub enum Ask {
     Hosts(HostQuery),
     /// Read the configuration file again. Answered with [`Answer::Reloaded`].
     Reload,
+    /// What happens from now on. Answered with any number of [`Answer::Record`]; the first is
+    /// [`Record::Listening`], and the last [`Record::Ended`] if the daemon ends before the client.
+    Events(Watch),
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -102,6 +106,8 @@ pub enum Answer {
     End(End),
     /// The configuration file is in force.
     Reloaded(Reloaded),
+    /// Something has happened.
+    Record(Box<Record>),
     /// It is about to stop.
     Stopping,
     /// It failed, and why.

@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use super::{
-    hosts, listing,
+    follow, hosts, listing,
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary,
 };
 use crate::{
     daemon::{Ending, ReloadRequest},
+    events::Listeners,
     options::current::Current,
     plane::Plane,
     status::Status,
@@ -99,6 +100,8 @@ pub struct Subject {
     pub status: Rc<RefCell<Status>>,
     /// Takes requests to read the configuration file again.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// Who reads the event stream.
+    pub listeners: Rc<Listeners>,
     /// Told to stop the daemon.
     pub stop: watch::Sender<Option<Ending>>,
 }
@@ -130,7 +133,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
     if request.version != VERSION {
         anyhow::bail!("the running masq is another version; restart it, or use its own program");
     }
-    let Subject { config, plane, status, reload, stop } = subject;
+    let Subject { config, plane, status, reload, stop, .. } = subject;
     match request.ask {
         Ask::Instance => {
             let instance = summary::instance(&status.borrow());
@@ -148,6 +151,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             let reloaded = answered.await.context("masq is stopping")?;
             reply.send(&Answer::Reloaded(reloaded.map_err(anyhow::Error::msg)?)).await
         }
+        Ask::Events(wanted) => follow::follow(subject, wanted, reply).await,
         Ask::Stop { keep_data_plane } => {
             let survival = status.borrow().survival.clone();
             let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };
@@ -186,7 +190,24 @@ impl Reply {
         self.flush_all().await
     }
 
-    async fn flush_all(&mut self) -> Result<()> {
+    /// Waits until the client has gone, whatever it says before.
+    pub async fn hung_up(&self) {
+        let stream: &UnixStream = self.socket.as_ref();
+        let mut ignored = [0; 64];
+        loop {
+            if stream.readable().await.is_err() {
+                return;
+            }
+            match stream.try_read(&mut ignored) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends what there is.
+    pub async fn flush_all(&mut self) -> Result<()> {
         self.socket.write_all(&self.buffer).await?;
         self.buffer.clear();
         Ok(())

@@ -24,9 +24,12 @@ use crate::{
     claims::{self, Claims, Netns},
     cli::Mode,
     config::Config,
-    control::server::{Server, Subject},
+    control::{
+        record::Fate,
+        server::{Server, Subject},
+    },
     error::Result,
-    events,
+    events::{self, Listeners},
     netlink::{Changes, Netlink, Snapshot},
     options::{Reading, Source, Values, current::Current},
     plan,
@@ -154,6 +157,7 @@ async fn serve(
         plane: Rc::clone(&plane),
         status: Rc::clone(&status),
         reload,
+        listeners: Rc::new(Listeners::new(Rc::clone(&plane))),
         stop,
     });
     let server = Server::bind(&estate.instance)?;
@@ -187,6 +191,9 @@ async fn serve(
         () = follower.follow(&subject.status, estate, &mut reloader) => Ending::Remove,
     };
 
+    // Those who listen hear of it, and the programs stop reporting to nobody.
+    let fate = if ending == Ending::Keep { Fate::Kept } else { Fate::Removed };
+    subject.listeners.end(fate).await;
     // The control socket goes before the claim on its name, and the slow path, which sends packets
     // with inside sources, before what translates them.
     services.shutdown().await;
@@ -234,7 +241,7 @@ fn spawn_services(
     streams: Streams,
     socket: RawSocket,
 ) -> JoinSet<()> {
-    let Subject { config, plane, status, .. } = &**subject;
+    let Subject { config, plane, status, listeners, .. } = &**subject;
     let urgent = Rc::new(Notify::new());
     let (report, swept) = watch::channel(Swept::default());
     let mut services = JoinSet::new();
@@ -246,8 +253,8 @@ fn spawn_services(
         Rc::clone(&urgent),
         report,
     ));
-    // WANs do not change.
-    let events = events::run(config.get(), Rc::clone(plane), streams.events);
+    let (log, reader) = (Rc::clone(config), Rc::clone(plane));
+    let events = events::run(log, reader, Rc::clone(listeners), streams.events);
     services.spawn_local(async {
         if let Err(error) = events.await {
             tracing::warn!("no more events from the kernel programs: {error:#}");

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use masq_common::{
     abi::maps,
     be::Addr,
-    settings::{Device, Settings},
+    settings::{Device, Settings, switches},
 };
 
 use super::typed;
@@ -31,7 +31,7 @@ impl Policy {
     /// Takes the maps out of the loaded object.
     pub fn take(ebpf: &mut Ebpf) -> Result<Self> {
         Ok(Self {
-            settings: SettingsCell(typed(ebpf, maps::SETTINGS)?),
+            settings: SettingsCell::new(typed(ebpf, maps::SETTINGS)?),
             devices: Devices(typed(ebpf, maps::DEVICES)?),
             prefixes: PrefixTable(typed(ebpf, maps::PREFIXES)?),
         })
@@ -39,17 +39,52 @@ impl Policy {
 }
 
 /// The settings map with its single value.
-pub struct SettingsCell(Array<MapData, Settings>);
+///
+/// One switch of it has two masters: sessions are reported if the settings say so, or if somebody
+/// listens. Whoever reads and writes settings here need not know of the second.
+pub struct SettingsCell {
+    map: Array<MapData, Settings>,
+    /// What the settings say of [`switches::EVENTS`].
+    asked: bool,
+    /// Whether somebody listens.
+    listened: bool,
+}
 
 impl SettingsCell {
-    /// What the programs act by now; tests may have moved the clock offset in it.
+    const fn new(map: Array<MapData, Settings>) -> Self {
+        Self { map, asked: false, listened: false }
+    }
+
+    /// What the programs act by now; tests may have moved the clock offset in it. Not that somebody
+    /// listens.
     pub fn get(&self) -> Result<Settings> {
-        self.0.get(&0, 0).context("cannot read the settings")
+        let mut settings = self.map.get(&0, 0).context("cannot read the settings")?;
+        if self.listened && !self.asked {
+            settings.switches &= !switches::EVENTS;
+        }
+        Ok(settings)
     }
 
     /// Tells the programs.
     pub fn set(&mut self, settings: &Settings) -> Result<()> {
-        self.0.set(0, settings, 0).context("cannot write the settings")
+        self.write(settings, self.listened)?;
+        self.asked = settings.switches & switches::EVENTS != 0;
+        Ok(())
+    }
+
+    /// Has the programs report sessions while somebody listens.
+    pub fn listen(&mut self, listened: bool) -> Result<()> {
+        self.write(&self.get()?, listened)?;
+        self.listened = listened;
+        Ok(())
+    }
+
+    fn write(&mut self, settings: &Settings, listened: bool) -> Result<()> {
+        let mut settings = *settings;
+        if listened {
+            settings.switches |= switches::EVENTS;
+        }
+        self.map.set(0, settings, 0).context("cannot write the settings")
     }
 }
 
