@@ -192,7 +192,7 @@ impl Pass<'_> {
 
 /// Whether a session may have expired, judged by one half; the program that removes it looks at
 /// both.
-fn may_be_over(half: &SessionHalf, timeouts: &Timeouts, now: Tick) -> bool {
+pub fn may_be_over(half: &SessionHalf, timeouts: &Timeouts, now: Tick) -> bool {
     let certain = timeouts.certain(half.protocol);
     // One that was opened from outside and not answered goes sooner.
     let from_outside = half.flags & flags::FROM_OUTSIDE != 0;

@@ -4,8 +4,10 @@
 mod config;
 mod events;
 mod filter;
+mod flush;
 mod hosts;
 mod reload;
+mod sessions;
 mod values;
 
 use std::path::PathBuf;
@@ -17,14 +19,16 @@ use masq_common::ports::Pool;
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
 pub use filter::EndsArgs;
+pub use flush::FlushArgs;
 pub use hosts::HostsArgs;
 pub use reload::ReloadArgs;
+pub use sessions::SessionsArgs;
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,
 };
 
-use crate::{control::filter::EndpointFilter, duration};
+use crate::duration;
 
 const ABOUT: &str = "\
 Masquerading gateway in eBPF: hosts on the LAN reach the Internet through the one address of the \
@@ -54,6 +58,8 @@ pub enum Command {
     Hosts(HostsArgs),
     /// Show sessions as they open and close: a NAT log.
     Events(EventsArgs),
+    /// Remove chosen sessions of a running instance.
+    Flush(FlushArgs),
     /// Show counters, table occupancy and interfaces of a running instance.
     Stats(StatsArgs),
     /// List the instances that run on this machine.
@@ -242,55 +248,6 @@ pub struct RunArgs {
 
 /// Highest `--max-sessions`: two entries each have to fit the 32-bit size of a kernel map.
 pub const MAX_SESSIONS: u32 = 1 << 28;
-
-/// Options of `masq sessions`.
-#[derive(Args, Debug)]
-#[command(after_help = SESSIONS_HELP)]
-pub struct SessionsArgs {
-    /// Which instance.
-    #[command(flatten)]
-    pub instance: InstanceArg,
-
-    /// Print a JSON array, one session a line; with --count an object.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Only sessions of this protocol: tcp, udp, icmp, gre, esp, ..., or a number
-    #[arg(long, value_name = "PROTOCOL")]
-    pub protocol: Option<Protocol>,
-
-    /// Only sessions of this inside endpoint.
-    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
-    pub inside: Option<EndpointFilter>,
-
-    /// Only sessions that appear outside as this endpoint.
-    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
-    pub external: Option<EndpointFilter>,
-
-    /// Only sessions with this remote endpoint.
-    #[arg(long, value_name = "ADDR[/LEN][:PORT]")]
-    pub remote: Option<EndpointFilter>,
-
-    /// Only TCP sessions in this phase.
-    #[arg(long, value_enum)]
-    pub phase: Option<PhaseArg>,
-
-    /// Stop after this many sessions.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub limit: Option<u64>,
-
-    /// Print only how many there are.
-    #[arg(long)]
-    pub count: bool,
-}
-
-const SESSIONS_HELP: &str = "\
-Endpoints are written ADDR, ADDR/LEN, ADDR:PORT or :PORT. The port of an ICMP session is its \
-query identifier.
-
-Fields of --json: protocol, wan, inside, external and remote (address and port each), phase (null \
-unless TCP), idle_ms, remaining_ms, age_ms, packets_out, bytes_out, packets_in, bytes_in, flags. With --count: matched, and expired \
-(sessions whose time is over and that are not removed yet; they are not listed).";
 
 /// Options of `masq stats`.
 #[derive(Args, Debug)]

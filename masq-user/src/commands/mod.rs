@@ -2,8 +2,10 @@
 
 mod config;
 mod events;
+mod flush;
 mod hosts;
 mod instances;
+mod progress;
 mod reload;
 mod sessions;
 mod stats;
@@ -40,6 +42,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Sessions(args) => sessions::execute(&args),
         Command::Hosts(args) => hosts::execute(&args),
         Command::Events(args) => events::execute(&args),
+        Command::Flush(args) => flush::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Instances(args) => instances::execute(&args),
         Command::Reload(args) => reload::execute(&args),

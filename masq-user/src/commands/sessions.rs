@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, anyhow};
 
-use super::Output;
+use super::{Output, progress::Progress};
 use crate::{
     cli::SessionsArgs,
     control::{
         client,
-        filter::Filter,
         proto::{Answer, Ask, End, Query, Session},
+        ranking::{MOST, Ranking},
     },
     duration::Secs,
     error::Result,
@@ -16,31 +16,48 @@ use crate::{
 
 /// Shows the sessions that were asked for.
 pub fn execute(args: &SessionsArgs) -> Result<()> {
-    let query = Query { filter: filter(args), limit: args.limit, count: args.count };
+    // More than the daemon ranks are ranked here.
+    let many = args.limit.is_none_or(|limit| limit > MOST);
+    let mut here = args.sort.filter(|_| many).map(|sort| {
+        let limit = args.limit.map_or(usize::MAX, |limit| limit as usize);
+        (sort, Ranking::new(limit, args.reverse))
+    });
+    let query = Query {
+        filter: args.ends.filter(args.phase),
+        limit: args.limit.filter(|_| here.is_none()),
+        count: args.count,
+        sort: args.sort.filter(|_| here.is_none()),
+        reverse: args.reverse,
+        progress: true,
+    };
     let mut client = client::ask(args.instance.instance.as_deref(), Ask::Sessions(query))?;
     let mut list = List::new(args.json, args.count);
-    loop {
+    let mut progress = Progress::new();
+    let end = loop {
         match client.answer()? {
             Answer::Session(session) => {
+                if let Some((sort, ranking)) = &mut here {
+                    ranking.offer(sort.of(&session), session);
+                    continue;
+                }
+                progress.clear();
                 if !list.session(&session)? {
                     return Ok(());
                 }
             }
-            Answer::End(end) => return list.end(end),
+            Answer::Progress(_) if list.any => {}
+            Answer::Progress(found) => progress.say(format_args!("{found} sessions found")),
+            Answer::End(end) => break end,
             _ => return Err(anyhow!("the running masq gave an unexpected answer").into()),
         }
+    };
+    progress.clear();
+    for session in here.into_iter().flat_map(|(_, ranking)| ranking.into_sorted()) {
+        if !list.session(&session)? {
+            return Ok(());
+        }
     }
-}
-
-fn filter(args: &SessionsArgs) -> Filter {
-    let phase = |phase| masq_common::tcp::Phase::from(phase).as_str().to_owned();
-    Filter {
-        protocol: args.protocol.map(|protocol| protocol.0),
-        inside: args.inside,
-        external: args.external,
-        remote: args.remote,
-        phase: args.phase.map(phase),
-    }
+    list.end(end)
 }
 
 /// The output, written as the sessions come in.

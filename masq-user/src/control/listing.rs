@@ -3,7 +3,7 @@
 //! The table is read in batches and each session is sent as it is found, so that a million of
 //! them need no more memory than a few hundred. The second half is looked up by its key.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use masq_common::{
     be::{Addr, Id},
     flow::{ICMP, TCP},
@@ -14,11 +14,13 @@ use masq_common::{
 use tokio::task::yield_now;
 
 use super::{
-    filter::Ends,
+    filter::{Ends, Filter},
     proto::{Answer, End, Endpoint, Query, Session, protocol_name},
+    pulse::Pulse,
+    ranking::{MOST, Ranking},
     server::{Reply, Subject},
 };
-use crate::clock;
+use crate::{clock, plane::Plane, sweep::may_be_over};
 
 /// Halves that are read and sent in one go.
 const BATCH: usize = 512;
@@ -28,35 +30,96 @@ pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result
     let Subject { config, plane, .. } = subject;
     let config = config.get();
     let settings = plane.policy.borrow().settings.get()?;
+    let mut first = match (query.sort, query.limit) {
+        (None, _) => None,
+        (Some(sort), Some(limit @ 1..=MOST)) => {
+            Some((sort, Ranking::new(limit as usize, query.reverse)))
+        }
+        (Some(_), _) => bail!("a limit is needed to sort, of {MOST} at most"),
+    };
     let mut end = End::default();
+    let mut pulse = Pulse::new(query.progress);
     let mut batches = plane.sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
         let now = clock::now(settings.clock_offset)?;
+        let judge = Judge { plane, timeouts: &settings.timeouts, now };
         for half in halves.filter(|half| half.is_outbound()) {
             let ends = ends(half);
             if !query.filter.matches_ends(&ends) {
                 continue;
             }
+            if query.count && query.filter.phase.is_none() && !judge.may_be_over(half) {
+                end.matched += 1;
+                continue;
+            }
             // It may have gone since it was read.
             let Some(other) = plane.sessions.get(&half.partner())? else { continue };
-            match session(half, &other, &ends, &settings.timeouts, now, &config.wans) {
-                None => end.expired += 1,
-                Some(session) if query.filter.matches_phase(session.phase.as_deref()) => {
-                    end.matched += 1;
-                    if !query.count {
-                        reply.add(&Answer::Session(Box::new(session)))?;
-                    }
-                    if query.limit == Some(end.matched) {
-                        return reply.send(&Answer::End(end)).await;
-                    }
-                }
-                Some(_) => {}
+            let session = session(half, &other, &ends, &settings.timeouts, now, &config.wans);
+            let Some(session) = session else {
+                end.expired += 1;
+                continue;
+            };
+            if !query.filter.matches_phase(session.phase.as_deref()) {
+                continue;
+            }
+            end.matched += 1;
+            if let Some((sort, ranking)) = &mut first {
+                ranking.offer(sort.of(&session), session);
+                continue;
+            }
+            if !query.count {
+                reply.add(&Answer::Session(Box::new(session)))?;
+            }
+            if query.limit == Some(end.matched) {
+                return reply.send(&Answer::End(end)).await;
             }
         }
+        pulse.beat(end.matched, reply).await?;
         reply.flush().await?;
         yield_now().await;
     }
+    for session in first.into_iter().flat_map(|(_, ranking)| ranking.into_sorted()) {
+        reply.add(&Answer::Session(Box::new(session)))?;
+        reply.flush().await?;
+    }
     reply.send(&Answer::End(end)).await
+}
+
+/// Tells of a half what is true of its session, looking at the other half only if it has to: that is a
+/// system call.
+pub struct Judge<'a> {
+    /// The data plane.
+    pub plane: &'a Plane,
+    /// Its timers.
+    pub timeouts: &'a Timeouts,
+    /// The time.
+    pub now: Tick,
+}
+
+impl Judge<'_> {
+    /// Whether the session of an outbound half lives and matches.
+    pub fn lives_and_matches(&self, half: &SessionHalf, filter: &Filter) -> Result<bool> {
+        let ends = ends(half);
+        if !filter.matches_ends(&ends) {
+            return Ok(false);
+        }
+        if filter.phase.is_none() && !self.may_be_over(half) {
+            return Ok(true);
+        }
+        // It may have gone since it was read.
+        let Some(other) = self.plane.sessions.get(&half.partner())? else { return Ok(false) };
+        let lives = remaining(half, &other, self.timeouts, self.now).is_some();
+        Ok(lives && filter.matches_phase(phase(half, &other)))
+    }
+
+    fn may_be_over(&self, half: &SessionHalf) -> bool {
+        may_be_over(half, self.timeouts, self.now)
+    }
+}
+
+/// The phase of a session, if it is of TCP.
+fn phase(outbound: &SessionHalf, inbound: &SessionHalf) -> Option<&'static str> {
+    (outbound.protocol == TCP).then(|| phase_of(outbound, inbound).as_str())
 }
 
 /// The ends of a session, told by its outbound half.
@@ -92,14 +155,13 @@ fn session(
 ) -> Option<Session> {
     let remaining = remaining(outbound, inbound, timeouts, now)?;
     let last = outbound.last_seen.later(inbound.last_seen);
-    let phase = (ends.protocol == TCP).then(|| phase_of(outbound, inbound).as_str().to_owned());
     Some(Session {
         protocol: protocol_name(ends.protocol).into_owned(),
         wan: wans.get(usize::from(outbound.wan)).cloned().unwrap_or_default(),
         inside: ends.inside,
         external: ends.external,
         remote: ends.remote,
-        phase,
+        phase: phase(outbound, inbound).map(str::to_owned),
         idle_ms: now.since(last).as_millis(),
         remaining_ms: remaining.as_millis(),
         age_ms: now.since(outbound.created).as_millis(),

@@ -5,10 +5,13 @@
 
 pub mod client;
 pub mod filter;
+pub mod flush;
 mod follow;
 pub mod hosts;
 mod listing;
 pub mod proto;
+mod pulse;
+pub mod ranking;
 pub mod record;
 mod reloaded;
 pub mod server;

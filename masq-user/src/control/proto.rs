@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 pub use super::reloaded::{Change, Reloaded};
 use super::{
     filter::Filter,
+    flush::{Flush, Flushed},
     hosts::{Host, HostQuery},
+    ranking::Sort,
     record::{Record, Watch},
 };
 
@@ -72,6 +74,9 @@ pub enum Ask {
     /// What happens from now on. Answered with any number of [`Answer::Record`]; the first is
     /// [`Record::Listening`], and the last [`Record::Ended`] if the daemon ends before the client.
     Events(Watch),
+    /// Remove sessions. Answered with any number of [`Answer::Progress`] and an
+    /// [`Answer::Flushed`].
+    Flush(Flush),
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -88,6 +93,15 @@ pub struct Query {
     pub limit: Option<u64>,
     /// Only their number.
     pub count: bool,
+    /// In which order, of [`MOST`](super::ranking::MOST) at most: with this there has to be a limit.
+    #[serde(default)]
+    pub sort: Option<Sort>,
+    /// In the reverse of it.
+    #[serde(default)]
+    pub reverse: bool,
+    /// Whether the client understands [`Answer::Progress`].
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// A line of an answer.
@@ -106,8 +120,12 @@ pub enum Answer {
     End(End),
     /// The configuration file is in force.
     Reloaded(Reloaded),
+    /// It is still at work, and how many sessions it has dealt with.
+    Progress(u64),
     /// Something has happened.
     Record(Box<Record>),
+    /// Sessions were removed.
+    Flushed(Flushed),
     /// It is about to stop.
     Stopping,
     /// It failed, and why.

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    follow, hosts, listing,
+    flush, follow, hosts, listing,
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary,
 };
@@ -152,6 +152,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             reply.send(&Answer::Reloaded(reloaded.map_err(anyhow::Error::msg)?)).await
         }
         Ask::Events(wanted) => follow::follow(subject, wanted, reply).await,
+        Ask::Flush(wanted) => flush::flush(subject, &wanted, reply).await,
         Ask::Stop { keep_data_plane } => {
             let survival = status.borrow().survival.clone();
             let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };

@@ -1,0 +1,108 @@
+//! The answer to `masq flush`: removes the sessions that the user chooses, in the way in which those
+//! that have expired are removed.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use masq_common::{
+    event::{CloseCause, RetireRequest},
+    flow::FlowKey,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{task::yield_now, time::Instant};
+
+use super::{
+    filter::Filter,
+    listing::Judge,
+    proto::Answer,
+    pulse::Pulse,
+    server::{Reply, Subject},
+};
+use crate::clock;
+
+/// Halves that are read with one system call.
+const BATCH: usize = 2048;
+
+/// How long this works before the other services get their turn, as the sweeper.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// Which sessions are to be removed.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Flush {
+    /// Those that match.
+    pub filter: Filter,
+    /// Yes, all, if the filter leaves none out.
+    pub all: bool,
+    /// Only count them.
+    pub dry_run: bool,
+}
+
+/// What has been done.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flushed {
+    /// Sessions that matched.
+    pub matched: u64,
+    /// Sessions that were removed: fewer if some have ended by themselves meanwhile.
+    pub removed: u64,
+    /// Whether they were only counted.
+    pub dry_run: bool,
+}
+
+/// Removes them. Those that were opened after this began stay, or it might never end.
+pub async fn flush(subject: &Subject, flush: &Flush, reply: &mut Reply) -> Result<()> {
+    if flush.filter == Filter::default() && !flush.all {
+        bail!("no session was chosen; say which, or that you mean all of them");
+    }
+    let plane = &subject.plane;
+    let settings = plane.policy.borrow().settings.get()?;
+    let began = clock::now(settings.clock_offset)?;
+    let mut flushed = Flushed { dry_run: flush.dry_run, ..Flushed::default() };
+    let mut pulse = Pulse::new(true);
+    let mut turn = Turn::new();
+    let mut batches = plane.sessions.batches(BATCH);
+    let mut chosen: Vec<FlowKey> = Vec::with_capacity(BATCH);
+    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        let now = clock::now(settings.clock_offset)?;
+        let judge = Judge { plane, timeouts: &settings.timeouts, now };
+        for half in halves.filter(|half| half.is_outbound()) {
+            let is_older = half.created.later(began) == began;
+            if is_older && judge.lives_and_matches(half, &flush.filter)? {
+                chosen.push(half.key());
+            }
+        }
+        flushed.matched += chosen.len() as u64;
+        if !flush.dry_run {
+            for keys in chosen.chunks(RetireRequest::MAX_KEYS) {
+                flushed.removed += plane.retire(CloseCause::Flushed, keys)?;
+                turn.pass().await;
+            }
+        }
+        chosen.clear();
+        turn.pass().await;
+        pulse.beat(flushed.matched, reply).await?;
+    }
+    if flushed.removed > 0 {
+        tracing::info!(sessions = flushed.removed, "removed the sessions that the user chose");
+    }
+    reply.send(&Answer::Flushed(flushed)).await
+}
+
+/// Whose turn it is.
+struct Turn {
+    began: Instant,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { began: Instant::now() }
+    }
+
+    /// Lets the others have theirs if it is time.
+    async fn pass(&mut self) {
+        if self.began.elapsed() >= SLICE {
+            yield_now().await;
+            self.began = Instant::now();
+        }
+    }
+}
