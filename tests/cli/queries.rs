@@ -88,6 +88,34 @@ fn filters_choose_sessions() {
 }
 
 #[test]
+fn sessions_are_sorted_and_the_first_ones_shown() {
+    lab_with_sessions(|lab| {
+        let protocols = |arguments: &[&str]| {
+            let found = sessions(&lab.router, arguments);
+            let name = |session: &Value| session["protocol"].as_str().expect("a name").to_owned();
+            found.iter().map(name).collect::<Vec<_>>()
+        };
+        let bytes =
+            |session: &Value| session["bytes_out"].as_u64().zip(session["bytes_in"].as_u64());
+        let all = sessions(&lab.router, &["--sort", "bytes"]);
+        let sums: Vec<_> = all.iter().map(|s| bytes(s).map(|(out, back)| out + back)).collect();
+        assert!(sums.is_sorted_by(|a, b| a >= b) && sums.len() == 3, "{all:?}");
+        // By the daemon, and by the command where it is too many for the daemon.
+        let order = protocols(&["--sort", "bytes"]);
+        assert_eq!(protocols(&["--sort", "bytes", "--limit", "2"]), order[..2]);
+        assert_eq!(protocols(&["--sort", "bytes", "--limit", "20000"]), order);
+        assert_eq!(protocols(&["--sort", "bytes", "--reverse", "--limit", "1"]), order[2..]);
+        assert_eq!(protocols(&["--sort", "remaining", "--limit", "1"]), ["tcp"]);
+        assert_eq!(protocols(&["--sort", "remaining", "--reverse", "--limit", "1"]), ["icmp"]);
+        let ages: Vec<_> = sessions(&lab.router, &["--sort", "age", "--reverse"])
+            .iter()
+            .map(|session| session["age_ms"].as_u64())
+            .collect();
+        assert!(ages.is_sorted(), "youngest first: {ages:?}");
+    });
+}
+
+#[test]
 fn tables_are_for_people() {
     lab_with_sessions(|lab| {
         let table = output(&lab.router, ["sessions"]);

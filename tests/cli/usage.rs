@@ -7,7 +7,7 @@ use crate::text;
 #[test]
 fn help_explains_every_option() {
     let namespace = Namespace::new("router");
-    let expected: [(&[&str], &[&str]); 8] = [
+    let expected: [(&[&str], &[&str]); 10] = [
         (&["--help"], &["run", "sessions", "stats", "instances", "reload", "config", "Exit codes"]),
         (
             &["run", "--help"],
@@ -26,7 +26,9 @@ fn help_explains_every_option() {
                 "Examples",
             ],
         ),
-        (&["sessions", "--help"], &["--json", "--instance", "--inside", "--remote", "--phase"]),
+        (&["sessions", "--help"], &["--json", "--instance", "--inside", "--remote", "--sort"]),
+        (&["events", "--help"], &["--json", "--drops", "--duration", "Exit codes", "Examples"]),
+        (&["flush", "--help"], &["--all", "--dry-run", "--inside", "Examples"]),
         (&["stats", "--help"], &["--json", "--instance"]),
         (&["instances", "--help"], &["--json"]),
         (&["reload", "--help"], &["--json", "--instance", "SIGHUP"]),
@@ -68,6 +70,12 @@ fn wrong_command_lines_are_refused_with_the_reason() {
         (run_with("--lan lan0 --wan wan0 --udp-timeout soon"), "90s"),
         (vec!["sessions", "--inside", "nonsense"], "nonsense"),
         (vec!["sessions", "--phase", "open"], "established"),
+        (vec!["sessions", "--sort", "colour"], "remaining"),
+        (vec!["sessions", "--reverse"], "--sort"),
+        (vec!["events", "--duration", "soon"], "90s"),
+        (vec!["flush"], "--all"),
+        (vec!["flush", "--dry-run"], "--all"),
+        (vec!["flush", "--all", "--inside", "192.168.1.10"], "--all"),
         (vec!["stats", "--instance", "../../etc/passwd"], "letters"),
     ];
     for (arguments, word) in cases {

@@ -6,10 +6,12 @@
 
 mod accounting;
 mod discovery;
+mod events;
 mod exhaustion;
 mod fast;
 mod filtering;
 mod flow;
+mod flush;
 mod fragments;
 mod gso;
 mod hairpin;
