@@ -250,7 +250,7 @@ fn the_end_of_the_daemon_is_told() {
         masq.stop();
         let (status, log) = events.outcome();
         assert_eq!(status.code(), Some(3), "{log}");
-        let end = log.lines().find(|line| line.contains(" ended ")).expect("a last record");
+        let end = log.lines().find(|line| line.contains(" ended  ")).expect("a last record");
         assert!(end.ends_with("data_plane=removed") && end.contains("+00:00"), "{log}");
     });
 }
