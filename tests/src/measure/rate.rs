@@ -205,6 +205,7 @@ impl Bench {
             let sender = scope.spawn(|| {
                 frames.origin(line).run(|| {
                     cpu::have(cpu);
+                    cpu::be_an_interrupt();
                     frames.send(number);
                 });
             });
