@@ -63,7 +63,7 @@ pub(super) fn judge(config: &Config, facts: &Facts, device: &Device) -> Vec<Find
     let fast = interface.and_then(|interface| Some(&interface.present.as_ref()?.fast));
     let xdp = matches!(fast, Some(Fast::TryXdp | Fast::ForceXdp));
     let mut findings = shapers(config, device, xdp);
-    findings.extend(offloads(config, device));
+    findings.extend(offloads(config, facts, device));
     findings.extend(foreign_program(config, facts, device));
     if xdp {
         findings.extend(native(facts, device));
@@ -149,7 +149,7 @@ fn veth(facts: &Facts, device: &Device) -> Option<Finding> {
     (link.kind.as_deref() == Some("veth")).then(|| Finding::warning("interfaces.veth_xdp", text))
 }
 
-fn offloads(config: &Config, device: &Device) -> Vec<Finding> {
+fn offloads(config: &Config, facts: &Facts, device: &Device) -> Vec<Finding> {
     let name = &device.name;
     let mut findings = Vec::new();
     if device.ethtool.feature("hw-tc-offload") == Some(true) {
@@ -163,9 +163,10 @@ fn offloads(config: &Config, device: &Device) -> Vec<Finding> {
                 .command(format!("ethtool -K {name} hw-tc-offload off")),
         );
     }
-    // In the driver each packet is taken by itself anyway.
-    let software = config.mode != Mode::Xdp;
-    if software && device.ethtool.feature("rx-gro") == Some(false) {
+    // In the driver each packet is taken by itself anyway, and software devices pass on what the
+    // hardware below them has merged.
+    let hardware = facts.snapshot.link(name).is_some_and(|link| link.hardware);
+    if hardware && config.mode != Mode::Xdp && device.ethtool.feature("rx-gro") == Some(false) {
         let text = format!("{name} does not merge received packets (GRO): downloads cost more CPU");
         findings.push(
             Finding::note("interfaces.gro", text).command(format!("ethtool -K {name} gro on")),
@@ -293,12 +294,15 @@ mod tests {
 
     #[test]
     fn offloads_that_matter_are_told() {
-        let mut facts = facts();
-        let features = [("hw-tc-offload", true), ("rx-gro", false), ("rx-lro", true)];
-        let features = features.map(|(name, on)| (name.to_owned(), on)).into();
+        let mut facts = with_card("ixgbe");
+        let features = [("hw-tc-offload", true), ("rx-gro", false)];
+        let features: std::collections::BTreeMap<_, _> =
+            features.map(|(name, on)| (name.to_owned(), on)).into();
         facts.devices[1].ethtool = Ethtool { features, ..Ethtool::default() };
         let expected = [(Note, "interfaces.hardware"), (Note, "interfaces.gro")];
         assert_eq!(complaints(&of_wan(&usual(), &facts)), expected);
+        facts.snapshot.links[1].hardware = false;
+        assert_eq!(complaints(&of_wan(&usual(), &facts)), expected[..1]);
     }
 
     #[test]

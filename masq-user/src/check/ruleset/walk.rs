@@ -59,9 +59,13 @@ pub enum Fate<'a> {
     },
 }
 
+/// Rules that are looked at for a packet at most: chains that lead to each other many times over would
+/// take for ever. The kernel goes through some millions in a second, and masq is to answer within one.
+const PATIENCE: u32 = 200_000;
+
 /// Follows a packet through a base chain.
 pub fn follow<'a>(ruleset: &'a Ruleset, chain: &'a Chain, packet: &Packet<'_>) -> Fate<'a> {
-    let mut walk = Walk { ruleset, packet, doubt: false, translated: Vec::new() };
+    let mut walk = Walk::new(ruleset, packet);
     let drops = chain.base.as_ref().is_some_and(|base| base.drops);
     match walk.through(chain, &mut BTreeSet::new()) {
         End::Accepted => Fate::Passed,
@@ -79,7 +83,7 @@ pub fn translations<'a>(
     chain: &'a Chain,
     packet: &Packet<'_>,
 ) -> Vec<(&'a Chain, &'a Rule)> {
-    let mut walk = Walk { ruleset, packet, doubt: false, translated: Vec::new() };
+    let mut walk = Walk::new(ruleset, packet);
     walk.through(chain, &mut BTreeSet::new());
     walk.translated
 }
@@ -98,9 +102,15 @@ struct Walk<'a, 'p> {
     /// Whether the packet might have gone another way before.
     doubt: bool,
     translated: Vec<(&'a Chain, &'a Rule)>,
+    /// Rules that may still be looked at.
+    patience: u32,
 }
 
-impl<'a> Walk<'a, '_> {
+impl<'a, 'p> Walk<'a, 'p> {
+    const fn new(ruleset: &'a Ruleset, packet: &'p Packet<'p>) -> Self {
+        Self { ruleset, packet, doubt: false, translated: Vec::new(), patience: PATIENCE }
+    }
+
     /// `above` are the chains that lead here: the kernel allows no circles, a text might have them.
     fn through(&mut self, chain: &'a Chain, above: &mut BTreeSet<String>) -> End<'a> {
         if !above.insert(chain.name.clone()) {
@@ -113,6 +123,11 @@ impl<'a> Walk<'a, '_> {
 
     fn rules(&mut self, chain: &'a Chain, above: &mut BTreeSet<String>) -> End<'a> {
         for rule in &chain.rules {
+            let Some(left) = self.patience.checked_sub(1) else {
+                self.doubt = true;
+                return End::Reached;
+            };
+            self.patience = left;
             let certain = match self.packet.suits(rule) {
                 Match::No => continue,
                 Match::Yes => true,
@@ -288,6 +303,19 @@ mod tests {
         assert_eq!(forward(&PACKET, "DROP", rules), "policy");
         let circle = "-A FORWARD -j one\n-A one -j two\n-A two -j one";
         assert_eq!(forward(&PACKET, "DROP", circle), "policy");
+    }
+
+    #[test]
+    fn chains_that_lead_to_each_other_many_times_end_in_doubt() {
+        let mut text = "*filter\n:FORWARD DROP [0:0]\n:c40 - [0:0]\n".to_owned();
+        text += "-A FORWARD -j c0\n";
+        for level in 0..40 {
+            text += &format!(":c{level} - [0:0]\n");
+            text += &format!("-A c{level} -j c{next}\n", next = level + 1).repeat(2);
+        }
+        let ruleset = iptables::parse(&text, Tool::Nft);
+        let fate = follow(&ruleset, &ruleset.chains[0], &PACKET);
+        assert!(matches!(fate, Fate::Dropped { rule: None, certain: false, .. }), "{fate:?}");
     }
 
     #[test]
