@@ -1,8 +1,10 @@
 //! Switches of the kernel's IPv4 in this network namespace.
 
-use std::{collections::BTreeMap, fs, path::Path};
-
-use nix::unistd::{AccessFlags, access};
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    path::Path,
+};
 
 use crate::config::Config;
 
@@ -59,7 +61,9 @@ impl Sysctls {
         };
         Self {
             ip_forward: value("ip_forward").map(|value| value != 0),
-            writable: access(&root.join("ip_forward"), AccessFlags::W_OK).is_ok(),
+            // Opening changes nothing, and tells more than access(2), which leaves out capabilities
+            // that a service has without being root.
+            writable: OpenOptions::new().write(true).open(root.join("ip_forward")).is_ok(),
             rp_filter_all: all("rp_filter").unwrap_or(0),
             interfaces: config.lans.iter().chain(&config.wans).filter_map(interface).collect(),
             be_liberal: value("../netfilter/nf_conntrack_tcp_be_liberal").map(|value| value != 0),

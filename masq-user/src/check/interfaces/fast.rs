@@ -117,10 +117,14 @@ fn native(facts: &Facts, device: &Device) -> Vec<Finding> {
     findings
 }
 
-/// Each CPU that sends by XDP wants a queue of its own.
+/// Each CPU that sends by XDP wants a queue of its own. Software devices are made with as many as they
+/// have.
 fn queues(facts: &Facts, device: &Device) -> Option<Finding> {
     const CHECK: &str = "interfaces.queues";
     let name = &device.name;
+    if !facts.snapshot.link(name)?.hardware {
+        return None;
+    }
     let (used, most) = device.ethtool.queues?;
     let cpus = u32::try_from(facts.kernel.cpus).ok()?;
     if used >= cpus {
