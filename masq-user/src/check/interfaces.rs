@@ -10,8 +10,9 @@ use super::{
     facts::{Device, Facts},
 };
 use crate::{
+    cli::MssClamp,
     config::Config,
-    netlink::{Layer, Snapshot},
+    netlink::{Layer, Link, Snapshot},
     plan::{Fast, Plan},
 };
 
@@ -130,47 +131,52 @@ fn state(device: &Device) -> Vec<Finding> {
     ]
 }
 
+/// Headers of IP and TCP without options, in bytes: what a packet has besides its segment.
+const HEADERS: u32 = 40;
+
 /// A WAN that takes smaller packets than a LAN.
 fn sizes(config: &Config, facts: &Facts) -> Vec<Finding> {
     const CHECK: &str = "interfaces.mtu";
-    let device = |name: &String| facts.device(name).filter(|device| device.mtu > 0);
-    let Some(lan) = config.lans.iter().filter_map(device).max_by_key(|device| device.mtu) else {
+    let link = |name: &String| facts.snapshot.link(name).filter(|link| link.mtu > 0);
+    let Some(lan) = config.lans.iter().filter_map(link).max_by_key(|link| link.mtu) else {
         return Vec::new();
     };
-    let finding = |wan: &Device| {
+    let finding = |wan: &Link| {
         if wan.mtu >= lan.mtu {
             let text = format!("{} takes packets as large as those of the LAN", wan.name);
             return Finding::ok(CHECK, text).of(&wan.name);
         }
-        let text = format!(
-            "{wan} takes packets of {} bytes, {lan} of {}: hosts learn that from ICMP errors, and \
-             where a server or a firewall on the way loses these, TCP connections hang",
+        let sizes = format!(
+            "{wan} takes packets of {} bytes, {lan} of {}",
             wan.mtu,
             lan.mtu,
             wan = wan.name,
-            lan = lan.name,
+            lan = lan.name
         );
-        let finding = Finding::warning(CHECK, text).of(&wan.name);
-        if facts.mss_clamp {
-            return finding.advice("add --mss-clamp to `masq run`");
+        let fits = match config.mss_clamp {
+            MssClamp::Auto => true,
+            MssClamp::Most(size) => u32::from(size) + HEADERS <= wan.mtu,
+            MssClamp::Off => false,
+        };
+        if fits {
+            let text = format!("{sizes}; masq has TCP announce segments that fit");
+            return Finding::ok(CHECK, text).of(&wan.name);
         }
-        // First packets take the kernel's way: there TCP can be told of the size.
-        finding.advice("tell TCP the size").command(format!(
-            "nft 'add table ip mss; add chain ip mss forward {{ type filter hook forward priority \
-             mangle; }}; add rule ip mss forward oifname \"{}\" tcp flags syn tcp option maxseg \
-             size set rt mtu'",
-            wan.name
-        ))
+        let text = format!(
+            "{sizes}: hosts learn that from ICMP errors, and where a server or a firewall on the way \
+             loses these, TCP connections hang"
+        );
+        Finding::warning(CHECK, text).of(&wan.name).advice("run masq with --mss-clamp auto")
     };
-    config.wans.iter().filter_map(device).map(finding).collect()
+    config.wans.iter().filter_map(link).map(finding).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
         super::{
-            Severity::{Note, Warning},
-            made_up::{complaints, config, device, facts, link, only, usual},
+            Severity::{Note, Ok, Warning},
+            made_up::{complaints, config, facts, link, only, usual},
         },
         *,
     };
@@ -240,18 +246,22 @@ mod tests {
     #[test]
     fn a_wan_with_small_packets_needs_a_clamp() {
         let mut facts = facts();
-        facts.devices[1].mtu = 1492;
-        let findings = remarks(&usual(), &facts);
-        let finding = only(&findings, "interfaces.mtu");
-        assert_eq!(finding.severity, Warning);
-        assert!(finding.commands[0].contains("oifname \"wan0\""), "{finding:?}");
-        facts.mss_clamp = true;
-        let findings = remarks(&usual(), &facts);
-        assert!(only(&findings, "interfaces.mtu").advice.contains("--mss-clamp"));
+        facts.snapshot.links[1].mtu = 1492;
+        let severity = |clamp: &str| {
+            let config = config(&format!("--lan lan0 --wan wan0 {clamp}"));
+            let findings = remarks(&config, &facts);
+            only(&findings, "interfaces.mtu").severity
+        };
+        for clamp in ["", "--mss-clamp auto", "--mss-clamp 1452"] {
+            assert_eq!(severity(clamp), Ok, "{clamp}");
+        }
+        for clamp in ["--mss-clamp off", "--mss-clamp 1453"] {
+            assert_eq!(severity(clamp), Warning, "{clamp}");
+        }
         // A LAN with small ones does not.
-        facts.devices[0] = device(1, "lan0");
-        facts.devices[0].mtu = 1280;
-        assert_eq!(complaints(&remarks(&usual(), &facts)), []);
+        facts.snapshot.links[0].mtu = 1280;
+        let off = config("--lan lan0 --wan wan0 --mss-clamp off");
+        assert_eq!(complaints(&remarks(&off, &facts)), []);
     }
 
     #[test]

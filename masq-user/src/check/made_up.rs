@@ -49,15 +49,7 @@ pub(super) fn address(index: u32, text: &str) -> Address {
 /// A device that works.
 pub(super) fn device(index: u32, name: &str) -> Device {
     let ethtool = Ethtool { driver: Some("veth".into()), ..Ethtool::default() };
-    Device {
-        index,
-        name: name.into(),
-        up: true,
-        carrier: true,
-        mtu: 1500,
-        ethtool,
-        ..Device::default()
-    }
+    Device { index, name: name.into(), up: true, carrier: true, ethtool, ..Device::default() }
 }
 
 /// Facts of a router with `lan0` (192.168.1.1/24), `wan0` (203.0.113.5/24) and nothing wrong.

@@ -18,6 +18,7 @@ use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
 pub use check::CheckArgs as MachineArgs;
+pub use check::CheckArgs as MachineArgs;
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
 pub use filter::EndsArgs;

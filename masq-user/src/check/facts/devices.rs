@@ -1,5 +1,5 @@
 //! Facts about network devices beyond what the data plane needs to know of them
-//! ([`crate::netlink::Link`]): state, sizes, queueing disciplines, drivers.
+//! ([`crate::netlink::Link`]): state, queueing disciplines, drivers.
 
 use std::pin::pin;
 
@@ -24,8 +24,6 @@ pub struct Device {
     pub up: bool,
     /// Whether there is a line.
     pub carrier: bool,
-    /// Largest packet in bytes, from the IP header on; 0 if unknown.
-    pub mtu: u32,
     /// Queueing disciplines.
     pub qdiscs: Vec<Qdisc>,
     /// What its driver says; absent for devices that nobody has named.
@@ -74,10 +72,8 @@ fn device(message: &LinkMessage) -> Option<Device> {
         ..Device::default()
     };
     for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(name) => device.name.clone_from(name),
-            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
-            _ => {}
+        if let LinkAttribute::IfName(name) = attribute {
+            device.name.clone_from(name);
         }
     }
     (!device.name.is_empty()).then_some(device)

@@ -24,7 +24,6 @@ pub use self::{
     sysctls::{PerInterface, Sysctls},
 };
 use crate::{
-    cli,
     config::Config,
     netlink::{Netlink, Snapshot},
 };
@@ -46,8 +45,6 @@ pub struct Facts {
     pub firewall: Firewall,
     /// What listens on this machine.
     pub listeners: Vec<Listener>,
-    /// Whether `masq run` has `--mss-clamp`, to be recommended then.
-    pub mss_clamp: bool,
 }
 
 impl Facts {
@@ -69,7 +66,6 @@ impl Facts {
             sysctls,
             firewall: Firewall::gather(),
             listeners: sockets::gather(),
-            mss_clamp: cli::run_has_option("mss-clamp"),
         })
     }
 

@@ -105,11 +105,11 @@ fn native(facts: &Facts, device: &Device) -> Vec<Finding> {
             Finding::warning("interfaces.lro", text).command(format!("ethtool -K {name} lro off")),
         );
     }
-    if device.mtu > XDP_MTU {
+    let mtu = facts.snapshot.link(name).map_or(0, |link| link.mtu);
+    if mtu > XDP_MTU {
         let text = format!(
-            "{name} has an MTU of {}: most drivers take XDP up to about {XDP_MTU} only, else the fast \
-             path is in TC",
-            device.mtu
+            "{name} has an MTU of {mtu}: most drivers take XDP up to about {XDP_MTU} only, else the \
+             fast path is in TC"
         );
         findings.push(Finding::note("interfaces.xdp_mtu", text));
     }
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn what_keeps_a_driver_from_xdp_is_told_with_the_command() {
         let mut facts = with_card("ixgbe");
-        facts.devices[1].mtu = 9000;
+        facts.snapshot.links[1].mtu = 9000;
         facts.devices[1].ethtool.queues = Some((1, 63));
         facts.devices[1].ethtool.features.insert("rx-lro".into(), true);
         let findings = of_wan(&usual(), &facts);
