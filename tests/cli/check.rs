@@ -259,6 +259,12 @@ fn strictness_and_words_for_people() {
     assert!(failure(&run(&empty, ["check"]), 2).contains("--lan"));
     let error = failure(&run(&empty, [&["check"], &USUAL[..], &["--ports", "3-2"]].concat()), 2);
     assert!(error.contains("2-3"), "{error}");
+    let file = std::env::temp_dir().join(format!("{}.toml", lab.router.name()));
+    std::fs::write(&file, "lan = \"lan0\"\nwan = \"wan0\"\n").expect("write a file");
+    let path = file.to_str().expect("UTF-8");
+    let of_file = run(&lab.router, ["check", "--config", path]);
+    std::fs::remove_file(&file).expect("remove the file");
+    assert!(text(&of_file.stdout).contains("lan lan0, wan wan0: "), "{of_file:?}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
-//! The options of `masq check`, and what `masq run` would make of them.
+//! The options of `masq check`, and the command line of `masq run` that they stand for.
 
-use clap::{Args, Parser as _};
+use std::{ffi::OsString, path::PathBuf};
 
-use super::{Cli, Command, RunArgs, values};
+use clap::{Args, ValueEnum as _};
+
+use super::values;
 
 const HELP: &str = "\
 Looks at kernel, interfaces, addresses, sysctls, the packet filter and ports, and says of each \
@@ -24,18 +26,23 @@ Examples:
 /// Options of `masq check`.
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
-pub struct CheckArgs {
+pub struct MachineArgs {
+    /// Configuration file, as for `masq run`. What stands on the command line overrides it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// Interface to the inside, as for `masq run`. Default: those of the running instance.
-    #[arg(long, value_name = "IF", requires = "wan", value_parser = values::interface_name)]
+    #[arg(long, value_name = "IF", value_parser = values::interface_name)]
     pub lan: Vec<String>,
 
     /// Interface to the outside, as for `masq run`. Default: those of the running instance.
-    #[arg(long, value_name = "IF", requires = "lan", value_parser = values::interface_name)]
+    #[arg(long, value_name = "IF", value_parser = values::interface_name)]
     pub wan: Vec<String>,
 
     /// Name of the running instance whose interfaces are looked at. Default: the only one in this
     /// network namespace.
-    #[arg(long, value_name = "NAME", conflicts_with = "lan", value_parser = values::instance_name)]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["lan", "wan", "config"],
+          value_parser = values::instance_name)]
     pub instance: Option<String>,
 
     /// Where the fast path is to be attached, as for `masq run`. Default: as the running instance
@@ -72,41 +79,44 @@ pub struct CheckArgs {
     pub strict: bool,
 }
 
-impl CheckArgs {
+impl MachineArgs {
     /// The command line of `masq run` that is to be checked, with these interfaces. What is not
-    /// named has the default that it has there.
-    pub fn run(&self, lans: &[String], wans: &[String]) -> Result<RunArgs, clap::Error> {
-        let mode = self.mode.and_then(|mode| {
-            Some(clap::ValueEnum::to_possible_value(&mode)?.get_name().to_owned())
-        });
+    /// named has the value that it has there.
+    pub fn words(&self, lans: &[String], wans: &[String]) -> Vec<OsString> {
+        let mode = self.mode.and_then(|mode| mode.to_possible_value());
+        let mode = mode.map(|mode| mode.get_name().to_owned());
         let single = [
-            ("--mode", mode.as_ref()),
-            ("--ports", self.ports.as_ref()),
-            ("--max-sessions", self.max_sessions.as_ref()),
-            ("--mss-clamp", self.mss_clamp.as_ref()),
+            ("mode", &mode),
+            ("ports", &self.ports),
+            ("max-sessions", &self.max_sessions),
+            ("mss-clamp", &self.mss_clamp),
         ];
-        let mut words = vec!["masq".to_owned(), "run".to_owned()];
-        let named = lans.iter().map(|lan| ("--lan", lan));
-        let named = named.chain(wans.iter().map(|wan| ("--wan", wan)));
-        let given = single.into_iter().filter_map(|(option, value)| Some((option, value?)));
-        for (option, value) in named.chain(given) {
-            words.push(format!("{option}={value}"));
+        let named = lans.iter().map(|lan| ("lan", lan)).chain(wans.iter().map(|wan| ("wan", wan)));
+        let given =
+            single.into_iter().filter_map(|(option, value)| Some((option, value.as_ref()?)));
+        let mut words: Vec<OsString> = vec!["masq".into(), "run".into()];
+        words
+            .extend(named.chain(given).map(|(option, value)| format!("--{option}={value}").into()));
+        if let Some(file) = &self.config {
+            words.extend(["--config".into(), file.into()]);
         }
         if self.wait_interfaces {
-            words.push("--wait-interfaces".to_owned());
+            words.push("--wait-interfaces".into());
         }
-        match Cli::try_parse_from(words)?.command {
-            Command::Run(args) => Ok(*args),
-            _ => unreachable!("the second word is run"),
-        }
+        words
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser as _;
 
-    fn check(rest: &str) -> Result<CheckArgs, clap::Error> {
+    use super::{
+        super::{Cli, Command, RunArgs},
+        *,
+    };
+
+    fn check(rest: &str) -> Result<MachineArgs, clap::Error> {
         let words = format!("masq check {rest}");
         match Cli::try_parse_from(words.split_whitespace())?.command {
             Command::Check(args) => Ok(args),
@@ -114,29 +124,40 @@ mod tests {
         }
     }
 
+    fn run(rest: &str) -> Result<RunArgs, clap::Error> {
+        let args = check(rest)?;
+        match Cli::try_parse_from(args.words(&args.lan, &args.wan))?.command {
+            Command::Run(args) => Ok(*args),
+            _ => unreachable!("the second word is run"),
+        }
+    }
+
     #[test]
     fn what_is_checked_is_what_run_would_do() {
-        let args = check("--lan a --lan b --wan c --mode tc --ports 2000-3000").unwrap();
-        let run = args.run(&args.lan, &args.wan).unwrap();
-        assert_eq!(
-            (run.lan.len(), &run.wan[..], run.mode),
-            (2, &["c".to_owned()][..], values::Mode::Tc)
-        );
-        assert_eq!(run.ports.map(|ports| ports.low), Some(2000));
-        assert_eq!(run.max_sessions, 262_144);
-        let run = check("--lan a --wan c --max-sessions 5 --wait-interfaces").unwrap();
-        let run = run.run(&run.lan, &run.wan).unwrap();
-        assert!(run.max_sessions == 5 && run.wait_interfaces && run.mode == values::Mode::Auto);
+        let args = run("--lan a --lan b --wan c --mode tc --ports 2000-3000").unwrap();
+        assert_eq!((args.lan.len(), args.wan.len(), args.mode), (2, 1, values::Mode::Tc));
+        assert_eq!(args.ports.map(|ports| ports.low), Some(2000));
+        assert_eq!(args.max_sessions, 262_144);
+        let args =
+            run("--lan a --wan c --max-sessions 5 --wait-interfaces --mss-clamp off").unwrap();
+        assert!(args.max_sessions == 5 && args.wait_interfaces && args.mode == values::Mode::Auto);
+        assert_eq!(args.mss_clamp, values::MssClamp::Off);
+        let args = run("--config /etc/masq/masq.toml --wan c").unwrap();
+        assert_eq!(args.config, Some("/etc/masq/masq.toml".into()));
     }
 
     #[test]
     fn wrong_values_are_refused_as_run_refuses_them() {
-        for rest in ["--lan a", "--wan b", "--lan lo --wan b", "--instance x --lan a --wan b"] {
-            assert_eq!(check(rest).expect_err(rest).exit_code(), 2, "{rest}");
-        }
-        for rest in ["--ports 3-2", "--max-sessions 0", "--mss-clamp 7"] {
-            let args = check(&format!("--lan a --wan b {rest}")).unwrap();
-            assert_eq!(args.run(&args.lan, &args.wan).expect_err(rest).exit_code(), 2, "{rest}");
+        for rest in [
+            "--lan a",
+            "--wan b",
+            "--lan lo --wan b",
+            "--instance x --lan a --wan b",
+            "--lan a --wan b --ports 3-2",
+            "--lan a --wan b --max-sessions 0",
+            "--lan a --wan b --mss-clamp 7",
+        ] {
+            assert_eq!(run(rest).expect_err(rest).exit_code(), 2, "{rest}");
         }
     }
 }

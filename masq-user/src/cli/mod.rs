@@ -17,8 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
-pub use check::CheckArgs as MachineArgs;
-pub use check::CheckArgs as MachineArgs;
+pub use check::MachineArgs;
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
 pub use filter::EndsArgs;

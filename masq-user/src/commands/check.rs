@@ -13,7 +13,7 @@ use crate::{
         facts::{Kernel, own_xdp_programs},
     },
     claims::Netns,
-    cli::{CheckArgs, Mode},
+    cli::{MachineArgs, Mode},
     config::Config,
     control::{
         client,
@@ -21,6 +21,7 @@ use crate::{
     },
     error::{Error, Result},
     netlink::Netlink,
+    options::Source,
     survival,
 };
 
@@ -44,7 +45,7 @@ struct Interface<'a> {
 }
 
 /// Checks. Fails if something is found that is fatal, or is to count as such.
-pub fn execute(args: &CheckArgs) -> Result<()> {
+pub fn execute(args: &MachineArgs) -> Result<()> {
     let config = config(args)?;
     let findings = look(&config)?;
     let number = |severity| findings.iter().filter(|f| f.severity == severity).count();
@@ -76,35 +77,29 @@ fn verdict(report: &Report<'_>, strict: bool) -> Result<()> {
     }
 }
 
-/// What is to be checked: what the command line says, or what runs.
-fn config(args: &CheckArgs) -> Result<Config> {
-    if !args.lan.is_empty() {
-        return Config::new(parse(args, &args.lan, &args.wan)?);
+/// What is to be checked: what the command line and its file say, or what runs.
+fn config(args: &MachineArgs) -> Result<Config> {
+    let read = |lans: &[String], wans: &[String]| -> Result<Config> {
+        Ok(Source::new(args.words(lans, wans), args.config.as_deref()).read()?.config)
+    };
+    if args.config.is_some() || !args.lan.is_empty() || !args.wan.is_empty() {
+        return read(&args.lan, &args.wan);
     }
     let instance = running(args.instance.as_deref())?;
     let of = |role: &str| -> Vec<String> {
         let interfaces = instance.interfaces.iter().filter(|interface| interface.role == role);
         interfaces.map(|interface| interface.name.clone()).collect()
     };
-    let mut run = parse(args, &of("lan"), &of("wan"))?;
+    let mut config = read(&of("lan"), &of("wan"))?;
     // It waits for those that are not there.
-    run.wait_interfaces = true;
+    config.wait_interfaces = true;
     let modes: Vec<_> = instance.interfaces.iter().filter_map(|interface| interface.mode).collect();
     if args.mode.is_none() && modes.contains(&proto::Mode::Kernel) {
-        run.mode = Mode::Kernel;
+        config.mode = Mode::Kernel;
     } else if args.mode.is_none() && !modes.is_empty() && !modes.contains(&proto::Mode::Xdp) {
-        run.mode = Mode::Tc;
+        config.mode = Mode::Tc;
     }
-    Config::new(run)
-}
-
-fn parse(args: &CheckArgs, lans: &[String], wans: &[String]) -> Result<crate::cli::RunArgs> {
-    args.run(lans, wans).map_err(|error| {
-        let text = error.to_string();
-        // Its first paragraph, without the usage of another command.
-        let first = text.lines().next().unwrap_or_default();
-        Error::Usage(first.trim_start_matches("error: ").to_owned())
-    })
+    Ok(config)
 }
 
 /// The instance in this network namespace, with a daemon or without.
