@@ -8,7 +8,10 @@ use crate::text;
 fn help_explains_every_option() {
     let namespace = Namespace::new("router");
     let expected: [(&[&str], &[&str]); 11] = [
-        (&["--help"], &["run", "check", "sessions", "stats", "instances", "reload", "config", "Exit codes"]),
+        (
+            &["--help"],
+            &["run", "check", "sessions", "stats", "instances", "reload", "config", "Exit codes"],
+        ),
         (
             &["run", "--help"],
             &[
