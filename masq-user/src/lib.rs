@@ -6,7 +6,7 @@
 //! 1. [`cli`], [`options`] and [`config`]: what the user asks for, on the command line and in a file,
 //!    and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
-//! 3. [`preflight`] and [`claims`]: what has to be true before anything is touched.
+//! 3. [`check`], [`preflight`] and [`claims`]: what has to be true before anything is touched.
 //! 4. [`survival`]: what an earlier daemon has left, and where this one leaves its own.
 //! 5. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
 //!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
@@ -20,6 +20,7 @@
 //! 12. [`commands`]: asking, from the command line.
 
 pub mod attach;
+pub mod check;
 pub mod claims;
 pub mod cli;
 pub mod clock;

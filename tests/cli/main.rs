@@ -4,6 +4,7 @@
 //! configuration file. Whatever
 //! fails says so in one sentence on standard error, and what to do about it.
 
+mod check;
 mod config;
 mod instances;
 mod queries;

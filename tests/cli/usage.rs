@@ -7,8 +7,11 @@ use crate::text;
 #[test]
 fn help_explains_every_option() {
     let namespace = Namespace::new("router");
-    let expected: [(&[&str], &[&str]); 10] = [
-        (&["--help"], &["run", "sessions", "stats", "instances", "reload", "config", "Exit codes"]),
+    let expected: [(&[&str], &[&str]); 11] = [
+        (
+            &["--help"],
+            &["run", "check", "sessions", "stats", "instances", "reload", "config", "Exit codes"],
+        ),
         (
             &["run", "--help"],
             &[
@@ -34,6 +37,10 @@ fn help_explains_every_option() {
         (&["reload", "--help"], &["--json", "--instance", "SIGHUP"]),
         (&["config", "--help"], &["check", "sample"]),
         (&["config", "check", "--help"], &["--json", "FILE", "Exit codes"]),
+        (
+            &["check", "--help"],
+            &["--lan", "--wan", "--json", "--strict", "Severities", "Exit codes"],
+        ),
     ];
     for (arguments, words) in expected {
         let output = run(&namespace, arguments);

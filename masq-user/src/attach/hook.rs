@@ -4,7 +4,7 @@ use aya::programs::TcAttachType;
 use masq_common::abi::programs;
 use serde::{Deserialize, Serialize};
 
-use crate::{cli::TcAttach, plan::Role, preflight::Release};
+use crate::{check::kernel::TCX, cli::TcAttach, plan::Role, preflight::Release};
 
 /// A point where a program of masq can be, in the order of attaching.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,8 +78,7 @@ impl TcKind {
         match wish {
             TcAttach::Tcx => Self::Tcx,
             TcAttach::Clsact => Self::Clsact,
-            // tcx came with 6.6 (kernel e420bed02507).
-            TcAttach::Auto if release >= Release::new(6, 6) => Self::Tcx,
+            TcAttach::Auto if release >= TCX => Self::Tcx,
             TcAttach::Auto => Self::Clsact,
         }
     }

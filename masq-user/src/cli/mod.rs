@@ -1,6 +1,7 @@
 //! The command line: names, defaults and help texts. Meaning is given to it in [`crate::config`]
 //! and [`crate::commands`].
 
+mod check;
 mod config;
 mod events;
 mod filter;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
+pub use check::MachineArgs;
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
 pub use filter::EndsArgs;
@@ -52,6 +54,8 @@ pub struct Cli {
 pub enum Command {
     /// Translate until stopped; runs in the foreground.
     Run(Box<RunArgs>),
+    /// Look at this machine for what would keep masq from working, and say what mends it.
+    Check(MachineArgs),
     /// Show the live sessions of a running instance.
     Sessions(SessionsArgs),
     /// Show what each inside host has sent and received, in all its sessions.

@@ -1,5 +1,6 @@
 //! The commands of the command line, a file each: ask, format, write.
 
+mod check;
 mod config;
 mod events;
 mod flush;
@@ -39,6 +40,7 @@ pub fn execute(cli: Cli) -> Result<()> {
             log::init(log_format, verbose, trace.is_some());
             daemon::run(source, reading)
         }
+        Command::Check(args) => check::execute(&args),
         Command::Sessions(args) => sessions::execute(&args),
         Command::Hosts(args) => hosts::execute(&args),
         Command::Events(args) => events::execute(&args),
@@ -76,6 +78,11 @@ impl Output {
     /// Writes what is held back. False if nobody reads any more.
     fn flush(&mut self) -> Result<bool> {
         read_on(self.out.flush())
+    }
+
+    /// A word in a colour, given as the code of ANSI terminals, if there is a terminal.
+    fn coloured(&self, code: &str, word: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
     }
 
     /// Writes what is still held back.

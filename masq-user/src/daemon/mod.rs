@@ -22,7 +22,6 @@ use self::{follow::Follower, reload::Reloader, signals::StopSignals};
 use crate::{
     attach::{Attacher, TcKind},
     claims::{self, Claims, Netns},
-    cli::Mode,
     config::Config,
     control::{
         record::Fate,
@@ -82,7 +81,7 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
     let Reading { mut config, values } = reading;
     let signals = StopSignals::new()?;
     let hangup = signals::hangup()?;
-    let release = preflight::machine(&config)?;
+    let (kernel, release) = preflight::machine(&config)?;
     let socket = RawSocket::open()?;
     let netlink = Rc::new(Netlink::open()?);
     // Before the first look, so that no change falls in between.
@@ -99,7 +98,7 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
     claims.take_free(place.netns, heritage.interfaces());
     let snapshot = snapshot.without_xdp(&heritage.xdp_programs());
     preflight::interfaces(&config, &snapshot, &plan::plan(&config, &snapshot))?;
-    warn_of_traps(&config, &snapshot);
+    preflight::remarks(&config, kernel, &netlink, &snapshot).await?;
 
     let mut estate = Estate::new(instance, wanted, heritage)?;
     let adopted = estate.survival.adopted;
@@ -286,22 +285,5 @@ async fn trace(logger: EbpfLogger<&'static dyn log::Log>) -> AnyResult<()> {
         let mut guard = logger.readable_mut().await?;
         guard.get_inner_mut().flush();
         guard.clear_ready();
-    }
-}
-
-/// Two things that make XDP on veth fail in silence, outside of what masq could see.
-fn warn_of_traps(config: &Config, snapshot: &Snapshot) {
-    if config.mode != Mode::Xdp {
-        return;
-    }
-    for name in config.interfaces() {
-        let kind = snapshot.link(name).and_then(|link| link.kind.as_deref());
-        if kind == Some("veth") {
-            tracing::warn!(
-                "{name} is a veth: frames sent by XDP arrive only if its peer has GRO on (ethtool \
-                 -K PEER gro on) or an XDP program, and TCP stalls unless the sending hosts have \
-                 tx checksum offload off (ethtool -K IF tx off); --mode tc needs neither"
-            );
-        }
     }
 }

@@ -22,7 +22,10 @@ use anyhow::{Context as _, Result, anyhow};
 use nix::{
     mount::{MsFlags, mount, umount},
     sched::{CloneFlags, setns, unshare},
-    sys::statfs::{BPF_FS_MAGIC, fstatfs},
+    sys::{
+        statfs::{BPF_FS_MAGIC, fstatfs, statfs},
+        statvfs::FsFlags,
+    },
 };
 
 use crate::claims::Claims;
@@ -96,6 +99,29 @@ impl Drop for BpfFs {
         self.root = None;
         let _ = in_outer_mounts(|| umount(OWN).is_ok() && fs::remove_dir(OWN).is_ok());
     }
+}
+
+/// A bpffs as somebody sees it who opens nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mounted {
+    /// Where it is.
+    pub path: String,
+    /// Whether something can be pinned in it.
+    pub writable: bool,
+}
+
+/// What [`BpfFs::open`] would find. Opens, mounts and removes nothing.
+pub fn mounted() -> Option<Mounted> {
+    let look = || {
+        [OWN, USUAL].into_iter().find_map(|path| {
+            let statistics = statfs(path).ok()?;
+            (statistics.filesystem_type() == BPF_FS_MAGIC).then(|| Mounted {
+                path: path.to_owned(),
+                writable: !statistics.flags().contains(FsFlags::ST_RDONLY),
+            })
+        })
+    };
+    look().or_else(|| in_outer_mounts(look).ok().flatten())
 }
 
 /// One that is mounted already, as this thread sees the machine.

@@ -11,6 +11,7 @@ pub mod control;
 pub mod netlink;
 pub mod options;
 pub mod records;
+pub mod rules;
 pub mod shared;
 pub mod slow;
 
@@ -23,7 +24,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "request", run: control::request },
     Target { name: "answer", run: control::answer },
     Target { name: "link", run: netlink::link },
@@ -35,6 +36,8 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "icmp_answer", run: slow::answer },
     Target { name: "note", run: records::note },
     Target { name: "manifest", run: records::manifest },
+    Target { name: "nft", run: rules::nft },
+    Target { name: "iptables", run: rules::iptables },
     Target { name: "checksum", run: shared::checksum },
     Target { name: "tcp", run: shared::tcp },
     Target { name: "ports", run: shared::ports },

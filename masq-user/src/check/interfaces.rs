@@ -1,0 +1,275 @@
+//! Judging the interfaces that were named: what cannot work with them ([`refusals`]), and what will
+//! be slow or surprise ([`remarks`]). Their addresses are judged in [`super::addresses`].
+
+mod fast;
+
+use masq_common::settings::MAX_WANS;
+
+use super::{
+    Finding,
+    facts::{Device, Facts},
+};
+use crate::{
+    cli::MssClamp,
+    config::Config,
+    netlink::{Layer, Link, Snapshot},
+    plan::{Fast, Plan},
+};
+
+/// What keeps masq from starting on these interfaces.
+pub fn refusals(config: &Config, snapshot: &Snapshot, plan: &Plan) -> Vec<Finding> {
+    debug_assert!(config.wans.len() <= MAX_WANS as usize);
+    [
+        missing(config, snapshot),
+        link_layers(config, snapshot),
+        ports(config, snapshot),
+        foreign_xdp(snapshot, plan),
+    ]
+    .concat()
+}
+
+/// Everything else that there is to say about them.
+pub fn remarks(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for name in config.interfaces() {
+        let Some(device) = facts.device(name) else { continue };
+        findings.extend(state(device));
+        findings.extend(fast::judge(config, facts, device));
+    }
+    findings.extend(sizes(config, facts));
+    findings
+}
+
+fn missing(config: &Config, snapshot: &Snapshot) -> Vec<Finding> {
+    const CHECK: &str = "interfaces.exist";
+    let missing: Vec<_> =
+        config.interfaces().filter(|name| snapshot.link(name).is_none()).collect();
+    if missing.is_empty() {
+        return vec![Finding::ok(CHECK, "all interfaces exist")];
+    }
+    if config.wait_interfaces {
+        let text = format!("there is no interface {} yet; masq waits for it", missing.join(", "));
+        return vec![Finding::note(CHECK, text)];
+    }
+    let existing = snapshot.links.iter().map(|link| link.name.as_str());
+    let existing: Vec<_> = existing.filter(|name| *name != "lo").collect();
+    let text = format!(
+        "there is no interface {}; there {}",
+        missing.join(", "),
+        match existing.as_slice() {
+            [] => "are no interfaces here".to_owned(),
+            names => format!("are: {}", names.join(", ")),
+        }
+    );
+    let advice = "correct the name, or add --wait-interfaces to wait for it";
+    vec![Finding::fatal(CHECK, text).advice(advice)]
+}
+
+fn link_layers(config: &Config, snapshot: &Snapshot) -> Vec<Finding> {
+    let other = |name: &&str| snapshot.link(name).is_some_and(|link| link.layer == Layer::Other);
+    let finding = |name: &str| {
+        let text = format!(
+            "{name} carries neither Ethernet frames nor bare IP packets; masq cannot read it"
+        );
+        Finding::fatal("interfaces.layer", text).of(name)
+    };
+    config.interfaces().filter(other).map(finding).collect()
+}
+
+/// Packets of a bridge's or bond's port belong to the bridge or bond, which has the address. A VRF
+/// takes packets over as well, but leaves them their interface.
+fn ports(config: &Config, snapshot: &Snapshot) -> Vec<Finding> {
+    let finding = |name: &str| {
+        let index = snapshot.link(name)?.master?;
+        let master = snapshot.links.iter().find(|link| link.index == index)?;
+        let text = format!(
+            "{name} is a port of {master}, which has the packets and the address",
+            master = master.name
+        );
+        let advice = format!("name {} instead", master.name);
+        (master.kind.as_deref() != Some("vrf"))
+            .then(|| Finding::fatal("interfaces.port", text).of(name).advice(advice))
+    };
+    config.interfaces().filter_map(finding).collect()
+}
+
+/// With `--mode xdp`, a program of somebody else is in the way.
+fn foreign_xdp(snapshot: &Snapshot, plan: &Plan) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for interface in &plan.interfaces {
+        let forced = interface.present.as_ref().is_some_and(|now| now.fast == Fast::ForceXdp);
+        let program = snapshot.link(&interface.name).and_then(|link| link.xdp);
+        if let (true, Some(id)) = (forced, program) {
+            let name = &interface.name;
+            let text = format!("another XDP program (id {id}) is attached to {name}");
+            let advice = format!(
+                "remove it with `ip link set dev {name} xdp off` or its owner, or use --mode tc"
+            );
+            findings.push(Finding::fatal("interfaces.xdp", text).of(name).advice(advice));
+        }
+    }
+    findings
+}
+
+fn state(device: &Device) -> Vec<Finding> {
+    const CHECK: &str = "interfaces.up";
+    let name = &device.name;
+    vec![
+        if !device.up {
+            Finding::warning(CHECK, format!("{name} is down: nothing passes through it"))
+                .command(format!("ip link set {name} up"))
+        } else if device.carrier {
+            Finding::ok(CHECK, format!("{name} is up"))
+        } else {
+            Finding::warning(
+                CHECK,
+                format!("{name} is up but has no line: nothing passes through it"),
+            )
+            .advice("look at the cable, and at the other end")
+        }
+        .of(name),
+    ]
+}
+
+/// Headers of IP and TCP without options, in bytes: what a packet has besides its segment.
+const HEADERS: u32 = 40;
+
+/// A WAN that takes smaller packets than a LAN.
+fn sizes(config: &Config, facts: &Facts) -> Vec<Finding> {
+    const CHECK: &str = "interfaces.mtu";
+    let link = |name: &String| facts.snapshot.link(name).filter(|link| link.mtu > 0);
+    let Some(lan) = config.lans.iter().filter_map(link).max_by_key(|link| link.mtu) else {
+        return Vec::new();
+    };
+    let finding = |wan: &Link| {
+        if wan.mtu >= lan.mtu {
+            let text = format!("{} takes packets as large as those of the LAN", wan.name);
+            return Finding::ok(CHECK, text).of(&wan.name);
+        }
+        let sizes = format!(
+            "{wan} takes packets of {} bytes, {lan} of {}",
+            wan.mtu,
+            lan.mtu,
+            wan = wan.name,
+            lan = lan.name
+        );
+        let fits = match config.mss_clamp {
+            MssClamp::Auto => true,
+            MssClamp::Most(size) => u32::from(size) + HEADERS <= wan.mtu,
+            MssClamp::Off => false,
+        };
+        if fits {
+            let text = format!("{sizes}; masq has TCP announce segments that fit");
+            return Finding::ok(CHECK, text).of(&wan.name);
+        }
+        let text = format!(
+            "{sizes}: hosts learn that from ICMP errors, and where a server or a firewall on the way \
+             loses these, TCP connections hang"
+        );
+        Finding::warning(CHECK, text).of(&wan.name).advice("run masq with --mss-clamp auto")
+    };
+    config.wans.iter().filter_map(link).map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Severity::{Note, Ok, Warning},
+            made_up::{complaints, config, facts, link, only, usual},
+        },
+        *,
+    };
+    use crate::plan;
+
+    fn machine_with(names: &[&str]) -> Snapshot {
+        let links = (1..).zip(names).map(|(index, name)| link(index, name)).collect();
+        Snapshot { links, addresses: Vec::new() }
+    }
+
+    /// What refuses to start, in words.
+    fn refused(rest: &str, snapshot: &Snapshot) -> Option<String> {
+        let config = config(rest);
+        let plan = plan::plan(&config, snapshot);
+        let findings = refusals(&config, snapshot, &plan);
+        findings.iter().find(|f| f.severity == super::super::Severity::Fatal).map(Finding::sentence)
+    }
+
+    #[test]
+    fn a_missing_interface_is_named_with_those_that_exist() {
+        let machine = machine_with(&["lo", "eth0", "eth1"]);
+        let error = refused("--lan eth1 --wan ppp0", &machine).unwrap();
+        assert!(error.contains("no interface ppp0") && error.contains("eth0, eth1"), "{error}");
+        assert_eq!(refused("--lan eth1 --wan ppp0 --wait-interfaces", &machine), None);
+        assert_eq!(refused("--lan eth1 --wan eth0", &machine), None);
+    }
+
+    #[test]
+    fn a_foreign_xdp_program_is_in_the_way_of_forced_xdp_only() {
+        let mut machine = machine_with(&["eth0", "eth1"]);
+        machine.links[1].xdp = Some(42);
+        let error = refused("--lan eth1 --wan eth0 --mode xdp", &machine).unwrap();
+        assert!(error.contains("42") && error.contains("eth1"), "{error}");
+        assert_eq!(refused("--lan eth1 --wan eth0", &machine), None);
+        assert_eq!(refused("--lan eth1 --wan eth0 --mode tc", &machine), None);
+    }
+
+    #[test]
+    fn the_port_of_a_bridge_is_refused_in_favour_of_the_bridge() {
+        let mut machine = machine_with(&["eth0", "eth1", "br0"]);
+        machine.links[1].master = Some(machine.links[2].index);
+        machine.links[2].kind = Some("bridge".to_owned());
+        let error = refused("--lan eth1 --wan eth0", &machine).unwrap();
+        assert!(error.contains("name br0 instead"), "{error}");
+        machine.links[2].kind = Some("vrf".to_owned());
+        assert_eq!(refused("--lan eth1 --wan eth0", &machine), None);
+    }
+
+    #[test]
+    fn unreadable_link_layers_are_refused() {
+        let mut machine = machine_with(&["eth0", "ib0"]);
+        machine.links[1].layer = Layer::Other;
+        assert!(refused("--lan ib0 --wan eth0", &machine).unwrap().contains("ib0"));
+    }
+
+    #[test]
+    fn interfaces_have_to_be_up_and_to_have_a_line() {
+        let mut facts = facts();
+        facts.devices[0].up = false;
+        facts.devices[1].carrier = false;
+        let findings = remarks(&usual(), &facts);
+        assert_eq!(complaints(&findings), [(Warning, "interfaces.up"); 2]);
+        let down = findings.iter().find(|f| f.interface.as_deref() == Some("lan0")).unwrap();
+        assert_eq!(down.commands, ["ip link set lan0 up"]);
+    }
+
+    #[test]
+    fn a_wan_with_small_packets_needs_a_clamp() {
+        let mut facts = facts();
+        facts.snapshot.links[1].mtu = 1492;
+        let severity = |clamp: &str| {
+            let config = config(&format!("--lan lan0 --wan wan0 {clamp}"));
+            let findings = remarks(&config, &facts);
+            only(&findings, "interfaces.mtu").severity
+        };
+        for clamp in ["", "--mss-clamp auto", "--mss-clamp 1452"] {
+            assert_eq!(severity(clamp), Ok, "{clamp}");
+        }
+        for clamp in ["--mss-clamp off", "--mss-clamp 1453"] {
+            assert_eq!(severity(clamp), Warning, "{clamp}");
+        }
+        // A LAN with small ones does not.
+        facts.snapshot.links[0].mtu = 1280;
+        let off = config("--lan lan0 --wan wan0 --mss-clamp off");
+        assert_eq!(complaints(&remarks(&off, &facts)), []);
+    }
+
+    #[test]
+    fn interfaces_that_are_waited_for_are_a_note() {
+        let machine = machine_with(&["lan0"]);
+        let config = config("--lan lan0 --wan ppp0 --wait-interfaces");
+        let plan = plan::plan(&config, &machine);
+        let findings = refusals(&config, &machine, &plan);
+        assert_eq!(complaints(&findings), [(Note, "interfaces.exist")]);
+    }
+}

@@ -1,0 +1,4 @@
+//! What nft prints.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| masq_fuzz::rules::nft(bytes));
