@@ -16,6 +16,7 @@ pub mod record;
 mod reloaded;
 pub mod server;
 mod summary;
+mod top;
 
 use std::{fs, path::PathBuf};
 
