@@ -6,6 +6,7 @@ mod events;
 mod filter;
 mod flush;
 mod hosts;
+mod metrics;
 mod reload;
 mod sessions;
 mod values;
@@ -21,6 +22,7 @@ pub use events::EventsArgs;
 pub use filter::EndsArgs;
 pub use flush::FlushArgs;
 pub use hosts::HostsArgs;
+pub use metrics::MetricsArgs;
 pub use reload::ReloadArgs;
 pub use sessions::SessionsArgs;
 pub use values::{
@@ -228,6 +230,10 @@ pub struct RunArgs {
     /// and outside the initial network namespace also that namespace's number.
     #[arg(long, value_name = "NAME", value_parser = values::instance_name)]
     pub instance: Option<String>,
+
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 
     /// Log each session that is opened or closed; twice: also what masq does inside.
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -103,6 +103,7 @@ async fn look(
     memory: &mut Memory,
 ) -> Result<(Top, Duration)> {
     let Subject { config, plane, .. } = subject;
+    let config = config.get();
     let settings = plane.policy.borrow().settings.get()?;
     let mut board = Board::new(limit);
     let mut busy = Duration::ZERO;
