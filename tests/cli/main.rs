@@ -6,8 +6,11 @@
 
 mod config;
 mod instances;
+mod metrics;
 mod queries;
 mod refusals;
+mod terminal;
+mod top;
 mod usage;
 
 use std::process::Output;

@@ -9,6 +9,7 @@ mod hosts;
 mod metrics;
 mod reload;
 mod sessions;
+mod top;
 mod values;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub use hosts::HostsArgs;
 pub use metrics::MetricsArgs;
 pub use reload::ReloadArgs;
 pub use sessions::SessionsArgs;
+pub use top::{TopArgs, TopFilter, written};
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,
@@ -64,6 +66,8 @@ pub enum Command {
     Flush(FlushArgs),
     /// Show counters, table occupancy and interfaces of a running instance.
     Stats(StatsArgs),
+    /// Watch rates, tables, drops, and the sessions and hosts with most traffic, live.
+    Top(TopArgs),
     /// List the instances that run on this machine.
     Instances(InstancesArgs),
     /// Have an instance read its configuration file again, without losing a session.

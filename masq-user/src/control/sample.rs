@@ -14,6 +14,7 @@ pub(crate) fn stats() -> Stats {
         index: Some(4),
         mode: Some(Mode::Tc),
         why: "asked for".into(),
+        mss: None,
         address: address.map(Into::into),
     };
     let gone = InterfaceInfo { index: None, mode: None, ..interface("ppp1", "wan", None) };

@@ -30,7 +30,7 @@ use crate::{
     },
     error::Result,
     events::{self, Listeners},
-    events, metrics,
+    metrics,
     netlink::{Changes, Netlink, Snapshot},
     options::{Reading, Source, Values, current::Current},
     plan,

@@ -22,6 +22,9 @@ use super::{
 /// Hosts that are summed. More inside hosts than this are forged or many networks.
 const MAX_HOSTS: usize = 16_384;
 
+/// A place in an order: the higher, the further up. The second number decides between equal ones.
+type Score<T> = fn(&T) -> (u64, u64);
+
 /// The sums of one host.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
@@ -104,12 +107,12 @@ impl Board {
             rate_out: per_second.of(sum.sent[0]),
             rate_in: per_second.of(sum.sent[1]),
         });
-        let session_orders: [fn(&TopSession) -> (u64, u64); 3] = [
+        let session_orders: [Score<TopSession>; 3] = [
             |s| (s.rate_out + s.rate_in, u64::MAX - s.session.idle_ms),
             |s| (s.session.bytes_out + s.session.bytes_in, 0),
             |s| (u64::MAX - s.session.age_ms, 0),
         ];
-        let host_orders: [fn(&TopHost) -> (u64, u64); 3] = [
+        let host_orders: [Score<TopHost>; 3] = [
             |h| (h.rate_out + h.rate_in, h.bytes_out + h.bytes_in),
             |h| (h.bytes_out + h.bytes_in, 0),
             |h| (h.sessions, 0),
@@ -130,7 +133,7 @@ impl Board {
 fn best_of_each<T, const N: usize>(
     mut items: Vec<T>,
     limit: usize,
-    orders: [fn(&T) -> (u64, u64); N],
+    orders: [Score<T>; N],
 ) -> Vec<T> {
     items.sort_by_key(|item| Reverse(orders[0](item)));
     let mut kept: HashSet<usize> = (0..items.len().min(limit)).collect();
@@ -285,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_best_of_each_order_are_kept_in_the_first_one() {
-        let orders: [fn(&(u64, u64)) -> (u64, u64); 2] = [|i| (i.0, 0), |i| (i.1, 0)];
+        let orders: [Score<(u64, u64)>; 2] = [|i| (i.0, 0), |i| (i.1, 0)];
         let items = vec![(1, 50), (9, 1), (8, 2), (5, 40)];
         assert_eq!(best_of_each(items.clone(), 1, orders), [(9, 1), (1, 50)]);
         assert_eq!(best_of_each(items, 9, orders), [(9, 1), (8, 2), (5, 40), (1, 50)]);
