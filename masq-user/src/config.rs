@@ -1,6 +1,6 @@
 //! What `masq run` was asked to do, checked and in the terms of the data plane. No I/O.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use ipnet::Ipv4Net;
 use masq_common::{
@@ -47,6 +47,8 @@ pub struct Config {
     pub wait_interfaces: bool,
     /// Name of the instance, if the user chose one.
     pub instance: Option<String>,
+    /// Where metrics are served, if at all.
+    pub metrics: Option<SocketAddr>,
     /// How much to log: 0 changes of state, 1 sessions, 2 everything.
     pub verbose: u8,
     /// Format of the log.
@@ -74,6 +76,7 @@ impl Config {
             max_sessions: args.max_sessions,
             wait_interfaces: args.wait_interfaces,
             instance: args.instance,
+            metrics: args.metrics.address,
             verbose: args.verbose,
             log_format: args.log_format,
             trace: args.trace,

@@ -16,7 +16,7 @@
 //! 9. [`sysctl`]: forwarding, for as long as masq runs.
 //! 10. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
 //!     kernel programs cannot decide, logging.
-//! 11. [`status`] and [`control`]: telling others.
+//! 11. [`status`], [`control`] and [`metrics`]: telling others.
 //! 12. [`commands`]: asking, from the command line.
 
 pub mod attach;
@@ -34,6 +34,7 @@ pub mod events;
 pub mod kernel_types;
 pub mod log;
 pub mod maps;
+pub mod metrics;
 pub mod netlink;
 pub mod next_hops;
 pub mod options;

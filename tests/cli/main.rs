@@ -7,8 +7,11 @@
 mod check;
 mod config;
 mod instances;
+mod metrics;
 mod queries;
 mod refusals;
+mod terminal;
+mod top;
 mod usage;
 
 use std::process::Output;

@@ -7,8 +7,10 @@ mod events;
 mod filter;
 mod flush;
 mod hosts;
+mod metrics;
 mod reload;
 mod sessions;
+mod top;
 mod values;
 
 use std::path::PathBuf;
@@ -23,8 +25,10 @@ pub use events::EventsArgs;
 pub use filter::EndsArgs;
 pub use flush::FlushArgs;
 pub use hosts::HostsArgs;
+pub use metrics::MetricsArgs;
 pub use reload::ReloadArgs;
 pub use sessions::SessionsArgs;
+pub use top::{TopArgs, TopFilter, written};
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,
@@ -66,6 +70,8 @@ pub enum Command {
     Flush(FlushArgs),
     /// Show counters, table occupancy and interfaces of a running instance.
     Stats(StatsArgs),
+    /// Watch rates, tables, drops, and the sessions and hosts with most traffic, live.
+    Top(TopArgs),
     /// List the instances that run on this machine.
     Instances(InstancesArgs),
     /// Have an instance read its configuration file again, without losing a session.
@@ -232,6 +238,10 @@ pub struct RunArgs {
     /// and outside the initial network namespace also that namespace's number.
     #[arg(long, value_name = "NAME", value_parser = values::instance_name)]
     pub instance: Option<String>,
+
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 
     /// Log each session that is opened or closed; twice: also what masq does inside.
     #[arg(short, long, action = clap::ArgAction::Count)]

@@ -11,6 +11,7 @@ mod reload;
 mod sessions;
 mod stats;
 mod stop;
+mod top;
 
 pub use self::config::SAMPLE;
 
@@ -46,6 +47,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Events(args) => events::execute(&args),
         Command::Flush(args) => flush::execute(&args),
         Command::Stats(args) => stats::execute(&args),
+        Command::Top(args) => top::execute(&args),
         Command::Instances(args) => instances::execute(&args),
         Command::Reload(args) => reload::execute(&args),
         Command::Config(args) => config::execute(&args),

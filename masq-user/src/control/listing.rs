@@ -123,7 +123,7 @@ fn phase(outbound: &SessionHalf, inbound: &SessionHalf) -> Option<&'static str> 
 }
 
 /// The ends of a session, told by its outbound half.
-fn ends(half: &SessionHalf) -> Ends {
+pub(super) fn ends(half: &SessionHalf) -> Ends {
     let (from, to) = (half.from, half.to());
     let endpoint = |address: Addr, id: Id| Endpoint { address: address.into(), port: id.get() };
     if half.protocol == ICMP {
@@ -145,7 +145,7 @@ fn ends(half: &SessionHalf) -> Ends {
 }
 
 /// The session of these halves; `None` if it has expired.
-fn session(
+pub(super) fn session(
     outbound: &SessionHalf,
     inbound: &SessionHalf,
     ends: &Ends,

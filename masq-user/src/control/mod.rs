@@ -14,8 +14,11 @@ mod pulse;
 pub mod ranking;
 pub mod record;
 mod reloaded;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod server;
-mod summary;
+pub(crate) mod summary;
+mod top;
 
 use std::{fs, path::PathBuf};
 

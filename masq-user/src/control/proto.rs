@@ -1,6 +1,8 @@
 //! Requests and answers of the control socket. What `--json` prints is made of the same types, so
 //! their field names are an interface: fields may be added, never renamed.
 
+mod top;
+
 use std::{borrow::Cow, net::Ipv4Addr};
 
 use masq_common::flow::{DCCP, ICMP, TCP, UDP, UDP_LITE};
@@ -14,6 +16,7 @@ use super::{
     ranking::Sort,
     record::{Record, Watch},
 };
+pub use top::{Top, TopHost, TopQuery, TopSession};
 
 /// Version of the protocol. A daemon refuses requests of another one.
 pub const VERSION: u32 = 1;
@@ -77,6 +80,8 @@ pub enum Ask {
     /// Remove sessions. Answered with any number of [`Answer::Progress`] and an
     /// [`Answer::Flushed`].
     Flush(Flush),
+    /// Who sends most? Answered with an [`Answer::Top`] after each look, until the client hangs up.
+    Top(TopQuery),
     /// Stop. Answered with [`Answer::Stopping`], before it has ended.
     Stop {
         /// Whether the data plane goes on without the daemon.
@@ -116,6 +121,8 @@ pub enum Answer {
     Session(Box<Session>),
     /// One inside host.
     Host(Box<Host>),
+    /// One look at who sends most.
+    Top(Box<Top>),
     /// No more sessions or hosts.
     End(End),
     /// The configuration file is in force.

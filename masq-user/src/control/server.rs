@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     flush, follow, hosts, listing,
     proto::{Answer, Ask, Request, VERSION},
-    socket_path, summary,
+    socket_path, summary, top,
 };
 use crate::{
     daemon::{Ending, ReloadRequest},
@@ -153,6 +153,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
         }
         Ask::Events(wanted) => follow::follow(subject, wanted, reply).await,
         Ask::Flush(wanted) => flush::flush(subject, &wanted, reply).await,
+        Ask::Top(query) => top::watch(subject, &query, reply).await,
         Ask::Stop { keep_data_plane } => {
             let survival = status.borrow().survival.clone();
             let ending = if keep_data_plane { Ending::Keep } else { Ending::Remove };

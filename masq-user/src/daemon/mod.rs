@@ -29,6 +29,7 @@ use crate::{
     },
     error::Result,
     events::{self, Listeners},
+    metrics,
     netlink::{Changes, Netlink, Snapshot},
     options::{Reading, Source, Values, current::Current},
     plan,
@@ -93,6 +94,8 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
     let mut claims = Claims::take(&config, &instance, place.netns)?;
     let kind = TcKind::choose(config.tc_attach, release);
     let wanted = Manifest::new(&config, place, kind, &reserved::all(&config)?, plane::object());
+    // Before anything is touched: an address that is taken is a wrong option.
+    let metrics = config.metrics.map(metrics::listen).transpose()?;
     let heritage = survival::inherit(&mut config, &instance, &wanted, &plane::definitions()?)?;
     // Those that are not ours any more: what is left on them is.
     claims.take_free(place.netns, heritage.interfaces());
@@ -102,7 +105,7 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
 
     let mut estate = Estate::new(instance, wanted, heritage)?;
     let adopted = estate.survival.adopted;
-    let machine = Machine { signals, hangup, socket, netlink, changes, snapshot };
+    let machine = Machine { signals, hangup, socket, netlink, changes, snapshot, metrics };
     let options = Options { source, values, claims: &mut claims };
     let ending = serve(Rc::new(config), options, machine, &mut estate).await;
     match ending {
@@ -132,6 +135,7 @@ struct Machine {
     netlink: Rc<Netlink>,
     changes: Changes,
     snapshot: Snapshot,
+    metrics: Option<std::net::TcpListener>,
 }
 
 /// Sets the data plane up and serves until the end. What was attached is off again then, unless it
@@ -142,7 +146,7 @@ async fn serve(
     machine: Machine,
     estate: &mut Estate,
 ) -> AnyResult<Ending> {
-    let Machine { mut signals, hangup, socket, netlink, changes, snapshot } = machine;
+    let Machine { mut signals, hangup, socket, netlink, changes, snapshot, metrics } = machine;
     let adopted = estate.survival.adopted;
     let (plane, streams) = Plane::load(&config, estate.pins.as_deref(), adopted)?;
     estate.is_ready()?;
@@ -182,6 +186,9 @@ async fn serve(
     };
     let mut services = spawn_services(&subject, server, streams, socket);
     let mut reloader = Reloader::new(options, current, Rc::clone(&subject.plane), hangup, requests);
+    if let Some(listener) = metrics {
+        services.spawn_local(metrics::run(listener, Rc::clone(&subject)));
+    }
     let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
     follower.say(&subject.status);
     let ending = tokio::select! {

@@ -1,0 +1,136 @@
+//! `masq run --metrics`: counters and tables for Prometheus, over HTTP.
+//!
+//! Each scrape is made of the same [`Stats`] that `masq stats` shows, from counters alone: it costs
+//! some hundred reads of map elements, however many sessions there are. The daemon has one thread,
+//! so what strangers may ask of it is bounded: connections, time, and the size of a request. It
+//! knows no TLS and no passwords; the address is the user's choice.
+//!
+//! [`Stats`]: crate::control::proto::Stats
+
+mod text;
+
+use std::{
+    convert::Infallible,
+    net::{SocketAddr, TcpListener as StdListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::spawn_local,
+    time::{sleep, timeout},
+};
+
+use self::text::Format;
+use crate::{
+    control::{server::Subject, summary},
+    error::{Error, Result},
+};
+
+/// Connections that are served at once; more have to wait.
+const CONNECTIONS: usize = 8;
+
+/// How long a connection may last, from its first byte to the last one of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request, with all its headers, is shorter. (hyper takes no smaller bound than this.)
+const MAX_REQUEST: usize = 8192;
+
+/// Listens at an address of the user's choice.
+///
+/// # Errors
+/// [`Error::Refused`] if it is taken, or none of this machine.
+pub fn listen(address: SocketAddr) -> Result<StdListener> {
+    let listener = StdListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
+        Error::Refused(format!(
+            "cannot serve metrics at {address}: {error}; choose another --metrics ADDR:PORT"
+        ))
+    })
+}
+
+/// Serves for ever.
+pub async fn run(listener: StdListener, subject: Rc<Subject>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::warn!("no metrics: {error}"),
+    };
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!("metrics are at http://{address}/metrics");
+    }
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let subject = Rc::clone(&subject);
+                spawn_local(async move {
+                    serve(stream, &subject).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection for metrics: {error}");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// One connection: one request, one answer. What goes wrong on the way is the client's to notice.
+async fn serve(stream: TcpStream, subject: &Rc<Subject>) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, subject)));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_REQUEST)
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(PATIENCE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("a connection for metrics failed: {error}"),
+        Err(_) => tracing::debug!("a connection for metrics took too long"),
+    }
+}
+
+fn answer(request: &Request<Incoming>, subject: &Subject) -> Response<String> {
+    let plain = "text/plain; charset=utf-8";
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET\n".into());
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => {}
+        "/" => return respond(StatusCode::OK, plain, "masq; see /metrics\n".into()),
+        _ => return respond(StatusCode::NOT_FOUND, plain, "not here; see /metrics\n".into()),
+    }
+    let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::wanted(accepted.unwrap_or_default());
+    let stats = summary::stats(&subject.config.get(), &subject.plane, &subject.status.borrow());
+    match stats.and_then(|stats| text::write(stats, format)) {
+        Ok(text) => respond(StatusCode::OK, format.content_type(), text),
+        Err(error) => {
+            tracing::warn!("no metrics this time: {error:#}");
+            respond(StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{error:#}\n"))
+        }
+    }
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
