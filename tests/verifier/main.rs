@@ -6,6 +6,7 @@
 
 mod baseline;
 mod measure;
+mod stack;
 
 use std::{env, path::PathBuf};
 
@@ -35,6 +36,19 @@ fn no_program_has_become_much_harder_to_verify() {
         complaints.join("\n")
     );
     println!("{table}");
+}
+
+#[test]
+fn every_program_fits_the_stack_of_linux_6_1() {
+    let deepest = stack::deepest(&measure::build());
+    // The largest of them are known not to be small: else nothing was read.
+    assert!(deepest["wan_out_ether"].0 > stack::LIMIT / 2, "{deepest:?}");
+    assert!(deepest["wan_out_ether"].1.len() > 4, "{deepest:?}");
+    for (program, (bytes, chain)) in &deepest {
+        println!("{program}: {bytes}");
+        let chain = chain.join("\n    ");
+        assert!(*bytes <= stack::LIMIT, "{program} needs {bytes} bytes of stack:\n    {chain}");
+    }
 }
 
 fn record(path: &PathBuf, measured: &Baseline) {
