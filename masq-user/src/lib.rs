@@ -15,7 +15,7 @@
 //! 8. [`reconcile`] and [`attach`]: making it so.
 //! 9. [`sysctl`]: forwarding, for as long as masq runs.
 //! 10. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
-//!     kernel programs cannot decide, logging.
+//!     kernel programs cannot decide, logging. [`vitals`]: whether they get on.
 //! 11. [`status`], [`control`] and [`metrics`]: telling others.
 //! 12. [`commands`]: asking, from the command line.
 
@@ -49,3 +49,4 @@ pub mod status;
 pub mod survival;
 pub mod sweep;
 pub mod sysctl;
+pub mod vitals;

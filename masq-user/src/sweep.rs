@@ -28,6 +28,7 @@ use crate::{
     options::current::Current,
     plane::Plane,
     status::Status,
+    vitals::Pulse,
 };
 
 /// Halves that are read with one system call.
@@ -43,6 +44,10 @@ const ORPHAN_PASS: u64 = 16;
 /// Shortest and longest pause between two passes.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
+/// How long the sweeper takes at most, with much to spare, from one sign of life to the next: it pauses
+/// for some seconds, and on its way through the table it gives one with each batch.
+pub const PROGRESS: Duration = Duration::from_secs(30);
+
 /// How the sweeper gets on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
@@ -53,24 +58,27 @@ pub struct Swept {
 }
 
 /// Sweeps for ever. `urgent` is notified when something could not be created for lack of room;
-/// `swept` is told after each pass.
+/// `swept` is told after each pass, `pulse` at least every [`PROGRESS`].
 pub async fn run(
     config: Rc<Current>,
     plane: Rc<Plane>,
     status: Rc<RefCell<Status>>,
     urgent: Rc<Notify>,
     swept: watch::Sender<Swept>,
+    pulse: Pulse,
 ) {
     let mut passes = 0;
     let mut ended = Instant::now();
     loop {
+        pulse.beat();
         let pressure = pressure(&config.get(), &plane).unwrap_or(0.0);
         let pace = Pace::of(pressure);
         if timeout(pace.pause, urgent.notified()).await.is_ok() {
             // However loud the calls are, the passes keep a distance.
             sleep_until(ended + PAUSE.0).await;
         }
-        let pass = Pass { plane: &plane, status: &status, orphans: passes % ORPHAN_PASS == 0 };
+        let orphans = passes % ORPHAN_PASS == 0;
+        let pass = Pass { plane: &plane, status: &status, pulse: &pulse, orphans };
         let removed = match pass.run(pace.rest).await {
             Ok(removed) => removed,
             Err(error) => {
@@ -148,6 +156,7 @@ impl Pace {
 struct Pass<'a> {
     plane: &'a Plane,
     status: &'a RefCell<Status>,
+    pulse: &'a Pulse,
     orphans: bool,
 }
 
@@ -161,6 +170,7 @@ impl Pass<'_> {
             let now = clock::now(settings.clock_offset)?;
             self.pick(halves, &settings.timeouts, now, &mut work);
             work.go_on().await?;
+            self.pulse.beat();
         }
         work.finish()?;
         Ok(work.removed)

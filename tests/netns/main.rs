@@ -26,6 +26,7 @@ mod restart_changes;
 mod restart_refused;
 mod safety;
 mod scene;
+mod service;
 mod state;
 mod stop;
 mod tcp;

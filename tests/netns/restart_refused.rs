@@ -257,6 +257,19 @@ const NO_BPFFS: &str = "
     while umount /sys/fs/bpf 2>/dev/null; do :; done
     WRAP='setpriv --bounding-set -sys_admin'";
 
+/// What does not end is killed by a service manager, and would leave forwarding on; so masq ends.
+#[test]
+fn a_restart_by_a_service_manager_is_a_stop_without_survival() {
+    let lab = Lab::new(Layout::default());
+    let before = State::of(&lab.router);
+    let masq = start_elsewhere(&lab, &format!("{NO_BPFFS}\nexport NOTIFY_SOCKET=/nowhere"));
+    masq.signal(Signal::SIGUSR2);
+    masq.wait_for("SIGUSR2 removes everything");
+    let (status, log) = masq.outcome();
+    assert!(status.success(), "{status}: {log}");
+    before.assert_restored(&lab.router);
+}
+
 #[test]
 fn no_bpffs_is_no_reason_not_to_run() {
     translates_without_survival(NO_BPFFS, "cannot be");

@@ -1,6 +1,6 @@
 //! The subcommands.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     console,
     setup::{self, Intent, Scope},
-    tasks,
+    tasks::{self, dist::check::Thoroughness},
 };
 
 /// What `cargo xtask help` says. Written by hand for the grouping; a test compares it with the
@@ -23,6 +23,7 @@ To see it work (as root):
 To build:
   setup      Find the eBPF toolchain and programs, install what is missing (--check: only look)
   build      Build target/release/masq, the program that gets installed
+  dist       Make what is published: a static program, an archive, a Debian package (--check: try it)
 
 To change it:
   lint       Check the format and run clippy, on the host's crates and on the kernel programs
@@ -72,11 +73,25 @@ enum Task {
     },
     /// Build target/release/masq, the program that gets installed
     Build,
+    /// Make what is published: a static program with manual pages, completion scripts and units, as
+    /// an archive and as a Debian package, in target/dist
+    Dist {
+        /// Try what was made: `quick` installs, updates, removes and purges the package in a folder;
+        /// `full`, also without a word, tries the installed program too (as root)
+        #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "full", require_equals = true)]
+        check: Option<Thoroughness>,
+        /// Pack this program, instead of building a static one
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+        /// Where to put it, instead of target/dist
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
     /// Check the format and run clippy, on the host's crates and on the kernel programs
     Lint,
     /// Run everything that must hold: lint, unit tests and, as root, the suites
     Test {
-        /// Stages to run, in their usual order: lint, unit, compliance, or a suite; all without any
+        /// Stages to run, in their usual order: lint, unit, compliance, a suite, package; all without any
         suites: Vec<String>,
         /// For the test programs, after `--`: a filter, --nocapture
         #[arg(last = true)]
@@ -134,6 +149,7 @@ impl Task {
                 setup::setup(Scope::Everything, intent)
             }
             Self::Build => tasks::build::build(),
+            Self::Dist { check, program, to } => tasks::dist::dist(check, program, to),
             Self::Lint => tasks::lint::lint(),
             Self::Test { suites, arguments } => tasks::test::test(&suites, &arguments),
             Self::Rfc { check } => tasks::rfc::rfc(check),

@@ -2,6 +2,7 @@
 //! and [`crate::commands`].
 
 mod check;
+mod completions;
 mod config;
 mod events;
 mod filter;
@@ -20,6 +21,7 @@ use ipnet::Ipv4Net;
 use masq_common::ports::Pool;
 
 pub use check::MachineArgs;
+pub use completions::{CompletionsArgs, ManualArgs};
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
 pub use filter::EndsArgs;
@@ -80,6 +82,11 @@ pub enum Command {
     Config(ConfigArgs),
     /// Stop an instance and remove all that it has set up, also when its daemon has been killed.
     Stop(StopArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory; for those who package masq.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 /// Which instance a command talks to.

@@ -1,6 +1,7 @@
 //! The commands of the command line, a file each: ask, format, write.
 
 mod check;
+mod completions;
 mod config;
 mod events;
 mod flush;
@@ -52,6 +53,8 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Reload(args) => reload::execute(&args),
         Command::Config(args) => config::execute(&args),
         Command::Stop(args) => stop::execute(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Manual(args) => completions::manual(&args),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{cell::RefCell, io::Write as _, rc::Rc, time::Duration};
 
 use anyhow::Result;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::reload::Reloader;
 use crate::{
@@ -13,10 +16,14 @@ use crate::{
     reconcile::Gateway,
     status::{self, Readiness, Status},
     survival::estate::Estate,
+    vitals::Pulse,
 };
 
 /// The machine is looked at again after this time even if nothing has been heard of it.
 const BACKSTOP: Duration = Duration::from_secs(30);
+
+/// How long the follower takes at most, with much to spare, from one look to the next.
+pub(super) const PROGRESS: Duration = Duration::from_secs(3 * BACKSTOP.as_secs());
 
 /// What has failed is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,6 +37,9 @@ pub(super) struct Follower {
     pub(super) said: Option<Readiness>,
     /// What did not work at the last look.
     pub(super) trouble: Option<String>,
+    pub(super) pulse: Pulse,
+    /// Notified when there may be something new to say.
+    pub(super) looked: Rc<Notify>,
 }
 
 impl Follower {
@@ -42,6 +52,7 @@ impl Follower {
     ) {
         let mut next_look = Instant::now() + BACKSTOP;
         loop {
+            self.pulse.beat();
             tokio::select! {
                 () = self.changes.next() => {}
                 () = sleep_until(next_look) => {}
@@ -104,5 +115,6 @@ impl Follower {
             let _ = writeln!(std::io::stdout(), "{line}");
         }
         self.said = Some(now);
+        self.looked.notify_one();
     }
 }

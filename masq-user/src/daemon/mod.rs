@@ -2,6 +2,7 @@
 //! serve, and take everything off again, or leave it to the next one.
 
 mod follow;
+mod manager;
 mod reload;
 mod signals;
 
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 pub use self::reload::ReloadRequest;
-use self::{follow::Follower, reload::Reloader, signals::StopSignals};
+use self::{follow::Follower, manager::Manager, reload::Reloader, signals::StopSignals};
 use crate::{
     attach::{Attacher, TcKind},
     claims::{self, Claims, Netns},
@@ -46,6 +47,7 @@ use crate::{
     },
     sweep::{self, Swept},
     sysctl::Forwarding,
+    vitals::Vitals,
 };
 
 /// Runs an instance until a signal ends it. `reading` is what `source` has said.
@@ -148,6 +150,7 @@ async fn serve(
 ) -> AnyResult<Ending> {
     let Machine { mut signals, hangup, socket, netlink, changes, snapshot, metrics } = machine;
     let adopted = estate.survival.adopted;
+    manager::starting("loading the kernel programs");
     let (plane, streams) = Plane::load(&config, estate.pins.as_deref(), adopted)?;
     estate.is_ready()?;
     let plane = Rc::new(plane);
@@ -184,12 +187,20 @@ async fn serve(
             return Err(error);
         }
     };
-    let mut services = spawn_services(&subject, server, streams, socket);
+    let vitals = Vitals::default();
+    let looked = Rc::new(Notify::new());
+    let mut services = spawn_services(&subject, server, streams, socket, &vitals);
+    let pulse = vitals.expect("follower of interfaces and addresses", follow::PROGRESS);
     let mut reloader = Reloader::new(options, current, Rc::clone(&subject.plane), hangup, requests);
     if let Some(listener) = metrics {
         services.spawn_local(metrics::run(listener, Rc::clone(&subject)));
     }
-    let mut follower = Follower { gateway, netlink, changes, said: None, trouble: None };
+    if let Some(manager) = Manager::find() {
+        let (status, plane) = (Rc::clone(&subject.status), Rc::clone(&subject.plane));
+        services.spawn_local(manager.run(status, plane, vitals, Rc::clone(&looked)));
+    }
+    let mut follower =
+        Follower { gateway, netlink, changes, said: None, trouble: None, pulse, looked };
     follower.say(&subject.status);
     let ending = tokio::select! {
         ending = signals.wait(&subject.status) => ending,
@@ -197,6 +208,7 @@ async fn serve(
         () = follower.follow(&subject.status, estate, &mut reloader) => Ending::Remove,
     };
 
+    manager::stopping(ending);
     // Those who listen hear of it, and the programs stop reporting to nobody.
     let fate = if ending == Ending::Keep { Fate::Kept } else { Fate::Removed };
     subject.listeners.end(fate).await;
@@ -246,6 +258,7 @@ fn spawn_services(
     server: Server,
     streams: Streams,
     socket: RawSocket,
+    vitals: &Vitals,
 ) -> JoinSet<()> {
     let Subject { config, plane, status, listeners, .. } = &**subject;
     let urgent = Rc::new(Notify::new());
@@ -258,19 +271,24 @@ fn spawn_services(
         Rc::clone(status),
         Rc::clone(&urgent),
         report,
+        vitals.expect("sweeper", sweep::PROGRESS),
     ));
     let (log, reader) = (Rc::clone(config), Rc::clone(plane));
     let events = events::run(log, reader, Rc::clone(listeners), streams.events);
-    services.spawn_local(async {
+    let noted = vitals.clone();
+    services.spawn_local(async move {
         if let Err(error) = events.await {
             tracing::warn!("no more events from the kernel programs: {error:#}");
+            noted.has_ended("log of events");
         }
     });
     let machine = service::Machine::new(Rc::clone(plane), Rc::clone(status), urgent, socket);
     let slow_path = machine.run(Rc::clone(config), streams.slow, swept);
-    services.spawn_local(async {
+    let noted = vitals.clone();
+    services.spawn_local(async move {
         if let Err(error) = slow_path.await {
             tracing::warn!("no more packets for the slow path: {error:#}");
+            noted.has_ended("slow path");
         }
     });
     if let Some(logger) = streams.trace {

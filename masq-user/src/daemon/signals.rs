@@ -6,7 +6,7 @@ use std::{cell::RefCell, future::pending};
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Ending;
+use super::{Ending, manager};
 use crate::status::Status;
 
 /// SIGHUP, caught from the moment this is called.
@@ -31,7 +31,8 @@ impl StopSignals {
         Ok(Self { remove: [interrupt?, terminate?], keep })
     }
 
-    /// Waits for one that ends masq.
+    /// Waits for one that ends masq. One that cannot be followed is ignored, but for a service
+    /// manager's: that restarts masq, and would kill it after a while.
     pub(super) async fn wait(&mut self, status: &RefCell<Status>) -> Ending {
         let Self { remove: [interrupt, terminate], keep } = self;
         loop {
@@ -47,6 +48,13 @@ impl StopSignals {
             let survival = status.borrow().survival.clone();
             if ending == Ending::Remove || survival.pins.is_some() {
                 return ending;
+            }
+            if manager::listens() {
+                tracing::warn!(
+                    "SIGUSR2 removes everything: the data plane cannot go on without this process: {}",
+                    survival.why
+                );
+                return Ending::Remove;
             }
             tracing::warn!(
                 "SIGUSR2 ignored: the data plane cannot go on without this process: {}",

@@ -24,16 +24,18 @@ const UNIT: &str = "unit";
 /// Whether docs/rfc-compliance.md is up to date.
 const COMPLIANCE: &str = "compliance";
 const STAGES: [&str; 3] = [LINT, UNIT, COMPLIANCE];
+/// The last one: whether what was built can be packed, installed and removed again.
+const PACKAGE: &str = "package";
 
 /// Runs the named stages, or all of them; `arguments` go to the test programs.
 pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
     let suites = suites()?;
     let wanted = choose(names, &suites)?;
-    let needs_root = wanted.iter().any(|stage| suites.contains(stage));
+    let needs_root = wanted.iter().any(|stage| !STAGES.contains(&stage.as_str()));
     if needs_root && !setup::is_root() {
         bail!(
-            "the suites {} load programs into the kernel and build networks: run as root, or only \
-             `cargo xtask test {}`",
+            "the suites {} load programs into the kernel and build networks, and the stage {PACKAGE} \
+             installs a package: run as root, or only `cargo xtask test {}`",
             suites.join(", "),
             STAGES.join(" ")
         );
@@ -50,6 +52,7 @@ pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
             LINT => lint_stage(&mut summary)?,
             UNIT => unit_stage(&mut summary, arguments),
             COMPLIANCE => compliance_stage(&mut summary)?,
+            PACKAGE => package_stage(&mut summary)?,
             suite => suite_stage(&mut summary, suite, arguments)?,
         }
     }
@@ -58,7 +61,9 @@ pub fn test(names: &[String], arguments: &[OsString]) -> Result<()> {
 
 /// The stages that `names` ask for, in the usual order.
 fn choose(names: &[String], suites: &[String]) -> Result<Vec<String>> {
-    let all: Vec<_> = STAGES.map(str::to_owned).into_iter().chain(suites.to_vec()).collect();
+    let last = std::iter::once(PACKAGE.to_owned());
+    let all: Vec<_> =
+        STAGES.map(str::to_owned).into_iter().chain(suites.to_vec()).chain(last).collect();
     for name in names {
         ensure!(all.contains(name), "there is no suite `{name}`; there are: {}", all.join(", "));
     }
@@ -96,6 +101,16 @@ fn compliance_stage(summary: &mut Summary) -> Result<()> {
     let mut check = Command::new(env::current_exe().context("cannot find this program")?);
     check.current_dir(workspace::root()).args(["rfc", "--check"]);
     summary.run("docs/rfc-compliance.md", "test-compliance", check);
+    Ok(())
+}
+
+fn package_stage(summary: &mut Summary) -> Result<()> {
+    let target = build::target_folder()?;
+    let mut check = Command::new(env::current_exe().context("cannot find this program")?);
+    // Not the static program, which is minutes of compiling away: `cargo xtask dist --check`.
+    check.current_dir(workspace::root()).args(["dist", "--check=quick", "--program"]);
+    check.arg(target.join("release").join(MASQ)).arg("--to").arg(target.join("xtask/package"));
+    summary.run("archive and Debian package", "test-package", check);
     Ok(())
 }
 
@@ -200,7 +215,7 @@ mod tests {
         assert_eq!(choose(&names, &suites).expect("known"), ["lint", "prog"]);
         assert_eq!(
             choose(&[], &suites).expect("all"),
-            ["lint", "unit", "compliance", "netns", "prog"]
+            ["lint", "unit", "compliance", "netns", "prog", "package"]
         );
         assert!(choose(&["nets".to_owned()], &suites).is_err());
     }
