@@ -78,6 +78,8 @@ struct Ending {
     permitted: Addr,
     /// The inside host whose limit it counts for, or none.
     counted: Addr,
+    /// Whether it is the router's own, which has no account.
+    own: bool,
 }
 
 /// Ends the session that one of its halves has `key`; false if it is not to be ended, or if
@@ -98,12 +100,16 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
         return false;
     }
     counters::bump(Reason::SessionClosed);
-    accounts::settle(ending.report.inside.source, &ending.report);
     if events::wanted(settings) {
         events::output(&ending.report);
     }
-    if sessions::entry(&ending.outbound).is_some_and(|half| half.created == ending.created) {
-        sessions::remove(&ending.outbound);
+    // With another age it is a new session of the same two keys, which was made while this one was
+    // judged: whoever has ended the old one has settled for it.
+    if sessions::entry(&ending.outbound).is_some_and(|half| half.created == ending.created)
+        && sessions::remove(&ending.outbound)
+        && !ending.own
+    {
+        accounts::settle(ending.report.inside.source, &ending.report);
     }
     if !ending.permitted.is_none() {
         permits::revoke(ending.held.port, ending.permitted);
@@ -158,6 +164,7 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     ending.permitted = if permit { outbound.from.destination } else { Addr::NONE };
     let counted = outbound.flags & flags::COUNTED != 0;
     ending.counted = if counted { outbound.from.source } else { Addr::NONE };
+    ending.own = outbound.flags & flags::OWN != 0;
     Judgement::End
 }
 

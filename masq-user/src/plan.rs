@@ -175,15 +175,18 @@ fn present(config: &Config, role: Role, link: &Link, snapshot: &Snapshot) -> Opt
     Some(Present { index: link.index, ethernet, mac: link.mac, address, mss, fast })
 }
 
-/// The largest TCP segment that connections over a WAN may announce. A LAN whose packets all fit needs
-/// none: its hosts ask for no more than they can take themselves.
+/// What hosts behind a LAN may take, whatever the router's own device there does: ordinary Ethernet.
+const ETHERNET_MTU: u32 = 1500;
+
+/// The largest TCP segment that connections over a WAN may announce. None is needed where all packets
+/// of the LANs and of hosts further inside fit.
 fn mss_limit(config: &Config, wan: &Link, snapshot: &Snapshot) -> u16 {
     match config.mss_clamp {
         MssClamp::Off => 0,
         MssClamp::Most(size) => size,
         MssClamp::Auto => {
             let lans = config.lans.iter().filter_map(|name| snapshot.link(name));
-            let widest = lans.map(|lan| lan.mtu).max().unwrap_or_default();
+            let widest = lans.map(|lan| lan.mtu).fold(ETHERNET_MTU, u32::max);
             if widest > wan.mtu { mss::fitting(wan.mtu) } else { 0 }
         }
     }
@@ -311,14 +314,18 @@ mod tests {
 
     #[test]
     fn segments_are_limited_where_the_wan_is_narrower() {
-        let mss = |options: &str, ppp: u32| {
+        let behind = |lan: u32, options: &str, ppp: u32| {
             let mut machine = machine();
-            machine.links[2].mtu = ppp;
+            (machine.links[1].mtu, machine.links[2].mtu) = (lan, ppp);
             let plan = plan(&config(&format!("--lan eth1 --wan ppp0 {options}")), &machine);
             let device = |i: usize| plan.interfaces[i].present.as_ref().unwrap().mss;
             assert_eq!(device(0), 0, "the limit is the WAN's");
             device(1)
         };
+        let mss = |options: &str, ppp: u32| behind(1500, options, ppp);
+        // Jumbo frames inside; a tunnel inside, behind which there is Ethernet.
+        assert_eq!(behind(9000, "", 1500), 1460);
+        assert_eq!(behind(1420, "", 1492), 1452);
         assert_eq!(mss("", 1492), 1452);
         assert_eq!(mss("", 1500), 0);
         assert_eq!(mss("", 9000), 0);

@@ -146,7 +146,9 @@ fn change(before: &InterfaceInfo, now: &InterfaceInfo) -> Vec<String> {
         (old, Some(new)) if old != Some(new) => {
             lines.push(format!("{name}: TCP segments are limited to {new} bytes (--mss-clamp)"));
         }
-        (Some(_), None) => lines.push(format!("{name}: TCP segments are not limited any more")),
+        (Some(_), None) if now.index.is_some() => {
+            lines.push(format!("{name}: TCP segments are not limited any more"))
+        }
         _ => {}
     }
     lines

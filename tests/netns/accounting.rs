@@ -59,7 +59,6 @@ fn each_host_has_what_it_had(setup: Setup) {
             probe::ping(&lab.b, SERVER_1, round).expect("a reply");
             let a = host(&lab.router, HOST_A);
             assert_eq!(traffic(&a), expected, "while the sessions live: {a}");
-            assert!(a["sessions"].as_u64() >= Some(2));
             eventually("end of the sessions", || {
                 let stats = daemon::stats(&lab.router);
                 (stats["tables"]["sessions"]["used"] == 0).then_some(())

@@ -35,7 +35,7 @@ fn transfers_cross_a_narrow_hop(setup: Setup) {
 
 fn transfers_cross_a_narrow_wan(setup: Setup) {
     let off = ["--mss-clamp", "off"];
-    setup.layout(Layout::default().wan_mtu(1492)).arguments(&off).run(|scene| {
+    setup.layout(Layout::default().wan_mtu(1492)).like_the_reference(&off).run(|scene| {
         transfer_both_ways(scene.lab);
         assert_eq!(path_mtu(&scene.lab.a), Some(1492));
     });

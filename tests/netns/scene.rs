@@ -40,6 +40,11 @@ impl Setup {
         Self { arguments: arguments.to_vec(), masq_only: true, ..self }
     }
 
+    /// With these options of `masq run`, which have it do what the reference does anyway.
+    pub fn like_the_reference(self, arguments: &[&'static str]) -> Self {
+        Self { arguments: arguments.to_vec(), ..self }
+    }
+
     /// For these sources only (`--source`).
     pub fn sources(self, sources: &[&'static str]) -> Self {
         Self { sources: sources.to_vec(), ..self }

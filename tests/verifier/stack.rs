@@ -107,7 +107,7 @@ fn read(
     let mut function = Function { name, frame: 0, calls: BTreeSet::new() };
     // Registers that hold the frame pointer, until something is added to them.
     let mut pointers = BTreeSet::new();
-    let mut instructions = code.chunks_exact(STEP).zip((start..).step_by(STEP));
+    let mut instructions = code.chunks_exact(STEP).zip((start..).step_by(STEP)).peekable();
     while let Some((bytes, at)) = instructions.next() {
         let (code, registers) = (bytes[0], bytes[1]);
         let offset = i64::from(i16::from_le_bytes([bytes[2], bytes[3]]));
@@ -122,6 +122,8 @@ fn read(
         }
         match code {
             COPY if source == FRAME => {
+                let next = instructions.peek().map(|(next, _)| (next[0], next[1] & 15));
+                assert_eq!(next, Some((ADD, destination)), "an address that is not followed");
                 pointers.insert(destination);
             }
             ADD if pointers.contains(&destination) => {

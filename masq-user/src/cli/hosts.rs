@@ -6,10 +6,11 @@ use super::InstanceArg;
 use crate::control::hosts::HostSort;
 
 const HELP: &str = "\
-Counts are exact and those of the data plane, the fast path included: what a host's living sessions \
-have counted and what its ended ones had, since masq was first started. They survive the daemon.
+Counts are those of the data plane, the fast path included: what a host's living sessions have \
+counted and what its ended ones had. Of a fragmented datagram the first fragment counts. They survive \
+the daemon, and begin anew with the sessions: after `masq stop`, a reboot, a cold start.
 
-Fields of --json: address (null for hosts beyond the first 131072, together), sessions, \
+Fields of --json: address (null for hosts beyond the first 131071, together), sessions, \
 sessions_ended, packets_out, bytes_out, packets_in, bytes_in. Bytes are those of IP packets.
 
 Examples:

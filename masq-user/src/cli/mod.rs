@@ -173,7 +173,7 @@ pub struct RunArgs {
     pub exhaustion_icmp: ExhaustionIcmp,
 
     /// Largest segment that a TCP connection over a WAN may announce: auto (what fits the WAN, where
-    /// its MTU is smaller than a LAN's), off, or a number of bytes, for a path that is narrower further
+    /// its MTU is smaller than a LAN's or below 1500), off, or a number of bytes, for a path that is narrower further
     /// on [RFC 9293 section 3.7.1]
     #[arg(long, value_name = "auto|off|BYTES", default_value = "auto")]
     pub mss_clamp: MssClamp,

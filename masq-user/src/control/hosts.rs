@@ -1,12 +1,16 @@
 //! The inside hosts, with what each has sent and received: what its ended sessions had counted
 //! ([`masq_common::account`]) and what the living ones have.
 //!
-//! A session that ends while the table is read may be missing from both; the next answer has it.
+//! A session that ends while the table is read may be missing from both; the next answer has it. Of a
+//! fragmented datagram, sessions count the first fragment.
 
 use std::{cmp::Reverse, collections::HashMap, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result};
-use masq_common::{be::Addr, session::SessionHalf};
+use masq_common::{
+    be::Addr,
+    session::{SessionHalf, flags},
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;
 
@@ -92,6 +96,7 @@ pub async fn all(plane: &Plane) -> Result<Vec<Host>> {
     })?;
     let mut batches = plane.sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        let halves = halves.filter(|half| half.flags & flags::OWN == 0);
         halves.for_each(|half| hosts.entry(owner(half)).or_default().add(half));
         yield_now().await;
     }

@@ -192,18 +192,16 @@ impl Reply {
         self.flush_all().await
     }
 
-    /// Waits until the client has gone, whatever it says before.
+    /// Waits until the client has gone, or says more than it may.
     pub async fn hung_up(&self) {
         let stream: &UnixStream = self.socket.as_ref();
-        let mut ignored = [0; 64];
         loop {
             if stream.readable().await.is_err() {
                 return;
             }
-            match stream.try_read(&mut ignored) {
-                Ok(1..) => {}
+            match stream.try_read(&mut [0]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => return,
+                Ok(_) | Err(_) => return,
             }
         }
     }

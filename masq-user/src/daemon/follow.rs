@@ -77,24 +77,26 @@ impl Follower {
         }
     }
 
-    /// Brings another configuration about. After an error only part of it may hold.
+    /// Brings another configuration about. After an error only part of it may hold, but the programs'
+    /// settings are the last one. With `strict` a trouble of before counts as one of this configuration.
     pub(super) async fn exchange(
         &mut self,
         config: &Rc<Config>,
         plane: &Plane,
         snapshot: &Snapshot,
         estate: &mut Estate,
+        strict: bool,
     ) -> Result<()> {
         self.gateway.configure(Rc::clone(config));
         self.gateway.load(snapshot)?;
-        plane.change_settings(config)?;
         let result = self.gateway.apply(snapshot).await;
         estate.owns(self.gateway.own_qdiscs());
         match result {
             // It was so before.
-            Err(error) if self.trouble.as_ref() == Some(&format!("{error:#}")) => Ok(()),
-            result => result,
+            Err(error) if !strict && self.trouble.as_ref() == Some(&format!("{error:#}")) => {}
+            result => result?,
         }
+        plane.change_settings(config)
     }
 
     async fn look(&mut self, estate: &mut Estate) -> Result<()> {

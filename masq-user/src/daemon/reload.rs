@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, oneshot},
@@ -149,13 +150,21 @@ impl<'a> Reloader<'a> {
     ) -> Result<()> {
         let snapshot = follower.netlink.snapshot().await?;
         // What is attached to the others is our own.
-        let none = Config { wans: Vec::new(), sources: Vec::new(), ..Config::clone(config) };
+        // A new LAN has to be there, also where those of the start are waited for: it may be misspelt.
+        let none = Config {
+            wans: Vec::new(),
+            sources: Vec::new(),
+            wait_interfaces: false,
+            ..Config::clone(config)
+        };
         let only = Config { lans: added.to_vec(), ..none };
         preflight::interfaces(&only, &snapshot, &plan::plan(&only, &snapshot))?;
         let old = self.current.get();
-        let result = follower.exchange(config, &self.plane, &snapshot, estate).await;
+        let result =
+            follower.exchange(config, &self.plane, &snapshot, estate, !added.is_empty()).await;
         if let Err(error) = result {
-            if let Err(error) = follower.exchange(&old, &self.plane, &snapshot, estate).await {
+            if let Err(error) = follower.exchange(&old, &self.plane, &snapshot, estate, false).await
+            {
                 tracing::warn!("{error:#}; trying again until it works");
             }
             return Err(Error::Failed(error));
@@ -171,6 +180,8 @@ fn check(changes: &[Change], old: &Config) -> Result<()> {
     let counted = old.settings.host.mappings != 0;
     let refused = |change: &&Change| match change.option.as_str() {
         "host-mappings" => !counted && change.new != 0,
+        // Until the sessions of its hosts have gone, what they send would leave as it comes.
+        "lan" => lacks_some(&change.new, &change.old),
         option => !LIVE.contains(&option),
     };
     let why = |change: &Change| {
@@ -184,6 +195,16 @@ fn check(changes: &[Change], old: &Config) -> Result<()> {
     };
     let refused: Vec<_> = changes.iter().filter(refused).map(why).collect();
     if refused.is_empty() { Ok(()) } else { Err(Error::Refused(refused.join("\n"))) }
+}
+
+/// Whether a list, or the only one of it, lacks something that another has.
+fn lacks_some(list: &Value, other: &Value) -> bool {
+    let items = |value: &Value| match value {
+        Value::Array(items) => items.clone(),
+        single => vec![single.clone()],
+    };
+    let list = items(list);
+    items(other).iter().any(|item| !list.contains(item))
 }
 
 /// What was made to fit tables that were taken over stays so.
@@ -202,7 +223,7 @@ fn missing(names: &[String], others: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::{

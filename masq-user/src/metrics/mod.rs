@@ -11,7 +11,9 @@ mod text;
 
 use std::{
     convert::Infallible,
-    net::{SocketAddr, TcpListener as StdListener},
+    io,
+    net::{SocketAddr, SocketAddrV4, TcpListener as StdListener},
+    os::fd::AsRawFd as _,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -22,6 +24,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{
+    self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -44,12 +49,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A request, with all its headers, is shorter. (hyper takes no smaller bound than this.)
 const MAX_REQUEST: usize = 8192;
 
-/// Listens at an address of the user's choice.
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 16;
+
+/// Listens at an address of the user's choice. An IPv4 address may be one that the machine does not have
+/// yet: the gateway does not wait for a LAN to come up.
 ///
 /// # Errors
-/// [`Error::Refused`] if it is taken, or none of this machine.
+/// [`Error::Refused`] if it is taken.
 pub fn listen(address: SocketAddr) -> Result<StdListener> {
-    let listener = StdListener::bind(address).and_then(|listener| {
+    let listener = match address {
+        SocketAddr::V4(address) => listen_early(address),
+        SocketAddr::V6(_) => StdListener::bind(address),
+    };
+    let listener = listener.and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
@@ -58,6 +71,16 @@ pub fn listen(address: SocketAddr) -> Result<StdListener> {
             "cannot serve metrics at {address}: {error}; choose another --metrics ADDR:PORT"
         ))
     })
+}
+
+fn listen_early(address: SocketAddrV4) -> io::Result<StdListener> {
+    let (stream, flags) = (SockType::Stream, SockFlag::SOCK_CLOEXEC);
+    let socket = socket::socket(AddressFamily::Inet, stream, flags, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(socket.into())
 }
 
 /// Serves for ever.

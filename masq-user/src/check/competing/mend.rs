@@ -6,6 +6,12 @@ use super::super::{
     ruleset::{Chain, Rule, Ruleset, Tool},
 };
 
+/// Whether the names of a chain mean nothing else to a shell, so that a command may hold them.
+fn can_be_named(chain: &Chain) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    [&chain.family, &chain.table, &chain.name].iter().all(|name| name.chars().all(is_plain))
+}
+
 /// How to have a base chain accept what goes from a LAN to a WAN, and the answers.
 pub(super) fn accept(
     ruleset: &Ruleset,
@@ -15,6 +21,9 @@ pub(super) fn accept(
     finding: Finding,
 ) -> Finding {
     let (family, table, name) = (&chain.family, &chain.table, &chain.name);
+    if !can_be_named(chain) {
+        return finding;
+    }
     if table == "firewalld" {
         // Between zones, nothing is forwarded without a policy.
         let zone = |interface: &str| format!("$(firewall-cmd --get-zone-of-interface={interface})");
@@ -57,6 +66,9 @@ pub(super) fn accept(
 /// How to remove a rule that translates what leaves by a WAN.
 pub(super) fn remove(chain: &Chain, rule: &Rule, wan: &str, finding: Finding) -> Finding {
     let (family, table, name) = (&chain.family, &chain.table, &chain.name);
+    if !can_be_named(chain) {
+        return finding;
+    }
     if table == "firewalld" {
         return finding
             .command(format!(

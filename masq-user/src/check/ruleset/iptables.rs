@@ -31,7 +31,7 @@ pub fn parse(text: &str, tool: Tool) -> Ruleset {
             let Some((name, options)) = words.split_first() else { continue };
             let is = |chain: &&mut Chain| chain.table == table && chain.name == *name;
             if let Some(chain) = ruleset.chains.iter_mut().find(is) {
-                chain.rules.push(rule(options, rest));
+                chain.rules.push(rule(options, &quoted(&words)));
             }
         }
     }
@@ -46,6 +46,19 @@ fn base(table: &str, name: &str, policy: &str) -> Option<Base> {
         hook: name.to_ascii_lowercase(),
         drops: policy == "DROP",
     })
+}
+
+/// Words for a shell: whatever stands in a comment is no command, and no control character.
+fn quoted(words: &[String]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.,:/=@%+-!".contains(c);
+    let quoted = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(is_plain) {
+            return word.clone();
+        }
+        let visible: String = word.chars().filter(|c| !c.is_control()).collect();
+        format!("'{}'", visible.replace('\'', r"'\''"))
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 /// Words as a shell has them: blanks within quotation marks do not separate.
@@ -146,6 +159,17 @@ COMMIT
 -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
 COMMIT
 "#;
+
+    #[test]
+    fn what_is_printed_for_a_shell_is_no_command_of_its_own() {
+        let words =
+            split(r#"POSTROUTING -m comment --comment "it's $(reboot) `x` \"y\"" ! -o a -j X"#);
+        assert_eq!(
+            quoted(&words),
+            r#"POSTROUTING -m comment --comment 'it'\''s $(reboot) `x` "y"' ! -o a -j X"#
+        );
+        assert_eq!(quoted(&["\u{1b}[31m".to_owned()]), "'[31m'");
+    }
 
     #[test]
     fn chains_and_rules_are_read() {
