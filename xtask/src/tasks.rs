@@ -9,3 +9,4 @@ pub mod rfc;
 pub mod run;
 pub mod test;
 pub mod verifier;
+pub mod vm;
