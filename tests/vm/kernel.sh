@@ -110,7 +110,7 @@ list() { awk '{ printf "%-32s %4.0f MB\n", $1, $2 / 1e6 }' "$store/apt/kernels";
 get() {
   local release folder package
   release=$(releases "$1" | tail -n 1)
-  [ -n "$release" ] || die "Debian has no kernel $1 now; these there are: $(cut -d' ' -f1 "$store/apt/kernels" | tr '\n' ' ')"
+  [ -n "$release" ] || die "Debian has no kernel $1 now; cargo xtask vm --list prints those that it has"
   folder=$store/$release
   if [ ! -d "$folder" ]; then
     rm -rf "$store/new"

@@ -36,6 +36,8 @@ build_network() {
     ip netns exec $namespace sysctl -qw net.ipv4.icmp_ratelimit=0
     ip netns exec $namespace sysctl -qw net.ipv4.icmp_msgs_per_sec=10000 2>/dev/null
   done
+  # Nor do those for want of a route, of which one flow alone would use up a host's share.
+  sysctl -qw net.ipv4.route.error_cost=0
   ip link add eth0 netns lan type veth peer name lan0 netns router
   ip link add wan0 netns router type veth peer name acc0 netns isp
   ip -n lan address add 192.168.1.2/16 dev eth0
@@ -117,7 +119,8 @@ serve() {
   listen UDP-LISTEN:7005 PIPE
   listen TCP-LISTEN:7006 PIPE
 }
-listen() { isp socat -b 65536 "$1,bind=$server,fork,reuseaddr" "$2" 2>>"$VM_OUT/servers.log" & }
+# For as long as the other side may need to answer once the client has said all.
+listen() { isp socat -t 60 -b 65536 "$1,bind=$server,fork,reuseaddr" "$2" 2>>"$VM_OUT/servers.log" & }
 
 # The access concentrator: an address of its own for each session.
 start_isp() {
