@@ -29,6 +29,7 @@ To change it:
   lint       Check the format and run clippy, on the host's crates and on the kernel programs
   test       Run everything that must hold: lint, unit tests and, as root, the suites
   rfc        Write docs/rfc-compliance.md from the rows and the tests that exist (--check: compare)
+  vm         Run masq on other kernels and on a real ppp0, in an emulated machine (as root; --list)
   verifier   Compare what the kernel's verifier says of each program with the baseline (as root)
   fuzz       Look for packets and messages that do harm, for long (--seconds N)
   bench      Measure speed, latency and memory beside plain forwarding and nftables (as root)
@@ -109,6 +110,8 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Run masq on other kernels and on a real PPPoE uplink, in an emulated machine
+    Vm(tasks::vm::Options),
     /// Look for packets and messages that do harm, for long
     Fuzz {
         /// How long each fuzzer runs
@@ -154,6 +157,7 @@ impl Task {
             Self::Test { suites, arguments } => tasks::test::test(&suites, &arguments),
             Self::Rfc { check } => tasks::rfc::rfc(check),
             Self::Verifier { update } => tasks::verifier::verifier(update),
+            Self::Vm(options) => tasks::vm::vm(&options),
             Self::Fuzz { seconds, fuzzers } => tasks::fuzz::fuzz(seconds, &fuzzers),
             Self::Bench { arguments } => tasks::bench::bench(arguments),
         }

@@ -27,6 +27,23 @@ pub enum Scope {
     Lint,
     /// That, and what the demo, the tests and the benchmarks call.
     Everything,
+    /// Compile masq, and run it in an emulated machine with another kernel.
+    Machine,
+}
+
+impl Scope {
+    fn lints(self) -> bool {
+        matches!(self, Self::Lint | Self::Everything)
+    }
+
+    /// What is called besides the toolchain.
+    fn programs(self) -> &'static [&'static [programs::Program]] {
+        match self {
+            Self::Build | Self::Lint => &[],
+            Self::Everything => &[&programs::LABORATORY],
+            Self::Machine => &[&programs::LABORATORY, &programs::MACHINE],
+        }
+    }
 }
 
 /// Whether to change the machine.
@@ -79,9 +96,8 @@ struct Missing {
 
 impl Missing {
     fn find(scope: Scope) -> Self {
-        let lint = scope != Scope::Build;
-        let kernel_tools = Plan::make(&toolchain::survey(), lint);
-        let programs = if scope == Scope::Everything { programs::missing() } else { Vec::new() };
+        let kernel_tools = Plan::make(&toolchain::survey(), scope.lints());
+        let programs = scope.programs().iter().flat_map(|list| programs::missing(list)).collect();
         Self { kernel_tools, programs }
     }
 
@@ -156,7 +172,7 @@ fn report(scope: Scope) {
         None if toolchain::has_linker() => console::bad("none that works"),
         None => console::bad("none that works, and no bpf-linker"),
     }
-    if scope != Scope::Build
+    if scope.lints()
         && let Some(toolchain) = found
     {
         match toolchain.compiler.clippy() {
@@ -164,8 +180,8 @@ fn report(scope: Scope) {
             None => console::bad("clippy of the same release, to lint the kernel programs"),
         }
     }
-    if scope == Scope::Everything {
+    if !scope.programs().is_empty() {
         console::heading("Programs");
-        programs::report();
+        scope.programs().iter().for_each(|list| programs::report(list));
     }
 }

@@ -10,3 +10,4 @@ pub mod rfc;
 pub mod run;
 pub mod test;
 pub mod verifier;
+pub mod vm;

@@ -1,4 +1,4 @@
-//! The programs that the demo, the tests and the benchmarks call.
+//! The programs that the demo, the tests and the benchmarks call, and those of `cargo xtask vm`.
 
 use std::{env, path::PathBuf};
 
@@ -15,7 +15,8 @@ pub struct Program {
     pub why: &'static str,
 }
 
-const PROGRAMS: [Program; 3] = [
+/// For networks of namespaces.
+pub const LABORATORY: [Program; 3] = [
     Program {
         name: "ip",
         package: "iproute2",
@@ -33,15 +34,39 @@ const PROGRAMS: [Program; 3] = [
     },
 ];
 
-/// Those that are not installed.
-pub fn missing() -> Vec<&'static Program> {
-    PROGRAMS.iter().filter(|program| find(program.name).is_none()).collect()
+/// For emulated machines with another kernel (`tests/vm`), and a PPPoE session in them.
+pub const MACHINE: [Program; 12] = [
+    Program {
+        name: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        why: "emulates a machine for another kernel",
+    },
+    Program {
+        name: "busybox",
+        package: "busybox-static",
+        why: "the first steps in that machine, before it has a file system",
+    },
+    Program { name: "modprobe", package: "kmod", why: "what a kernel's modules depend on" },
+    Program { name: "cpio", package: "cpio", why: "packs the machine's first file system" },
+    Program { name: "xz", package: "xz-utils", why: "unpacks kernels and their modules" },
+    Program { name: "zstd", package: "zstd", why: "the same, newer ones" },
+    Program { name: "pppd", package: "ppp", why: "makes ppp0, on both sides" },
+    Program { name: "pppoe-server", package: "pppoe", why: "the ISP's end of the line" },
+    Program { name: "socat", package: "socat", why: "the servers, and flows that stay" },
+    Program { name: "nc.openbsd", package: "netcat-openbsd", why: "the clients" },
+    Program { name: "ping", package: "iputils-ping", why: "sizes, TTLs and ICMP errors" },
+    Program { name: "tcpdump", package: "tcpdump", why: "what the ISP has seen, for a failure" },
+];
+
+/// Those of `programs` that are not installed.
+pub fn missing(programs: &'static [Program]) -> impl Iterator<Item = &'static Program> {
+    programs.iter().filter(|program| find(program.name).is_none())
 }
 
 /// One line for each.
-pub fn report() {
-    for program in &PROGRAMS {
-        let line = format!("{:<8} {}", program.name, program.why);
+pub fn report(programs: &[Program]) {
+    for program in programs {
+        let line = format!("{:<19} {}", program.name, program.why);
         match find(program.name) {
             Some(_) => console::good(&line),
             None => console::bad(&format!("{line} (package {})", program.package)),

@@ -1,6 +1,6 @@
 //! `cargo xtask build`: the release build, and where its programs are. Others start here.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -31,6 +31,22 @@ pub fn release(binaries: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     process::visibly(command)?;
     let folder = target_folder()?.join("release");
     Ok(binaries.iter().map(|(_, binary)| folder.join(binary)).collect())
+}
+
+/// Builds a test program of a package as `cargo test` does, without running it; cargo shows its own
+/// progress.
+pub fn test_program(package: &str, test: &str) -> Result<PathBuf> {
+    let mut command = process::cargo(&["test", "--no-run", "--message-format=json"]);
+    command.args(["--package", package, "--test", test]).stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    anyhow::ensure!(output.status.success(), "the test program {test} does not compile");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.find(|message| {
+        message["target"]["name"] == test && message["profile"]["test"] == Value::Bool(true)
+    });
+    let program = built.and_then(|message| message["executable"].as_str().map(PathBuf::from));
+    program.with_context(|| format!("cargo does not say where the test program {test} is"))
 }
 
 /// Where cargo puts what it builds.

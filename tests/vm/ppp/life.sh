@@ -1,0 +1,127 @@
+# Sourced by main.sh: what happens to an uplink and to masq in the course of time, one function each.
+# All of them leave both as they found them, but for the address; $address is what ppp0 has.
+
+# Whom nobody has asked.
+strangers() {
+  local line
+  line=$(ip -n isp -o route get "$address" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  isp bash -c "echo x | socat - UDP4-DATAGRAM:$address:41000,bind=$server:7999"
+  ip -n isp route add 192.168.1.2 dev "$line"
+  check 'stranger: a host inside cannot be pinged by its own address' \
+    fails isp ping -n -c 2 -W 2 -I 203.0.113.1 192.168.1.2
+  ip -n isp route delete 192.168.1.2
+  check 'stranger: nor has the ping arrived' same "$(counted lan straight)" 0
+  check 'stranger: a port of somebody else towards a mapping does not get through' \
+    same "$(counted lan stranger)" 0
+}
+
+# Without the clamp it is the error that tells hosts the size, so both ways are seen to work.
+reloads() {
+  write_config off
+  check 'reload: another option' masq reload
+  check 'reload: the UDP flow keeps its endpoint' alive_as "$address 41000"
+  check 'reload: the TCP connection goes on' line_goes_on
+  forget_mtu
+  check 'reload: TCP upload that has to learn the MTU arrives whole' same "$(upload)" "$sum"
+  check 'reload: it has learnt 1492' learnt 1492
+  check 'reload: connections begin with their own segment size' different "$(counted isp wide_syn)" 0
+  echo 'mss-clamp = "rather"' >>"$config"
+  check 'reload: a faulty file is refused' fails masq reload
+  check 'reload: and changes nothing' alive_as "$address 41000"
+  write_config auto
+  check 'reload: back' masq reload
+}
+
+# The ISP ends the session; pppd dials again.
+redials() {
+  local old=$address index
+  index=$(wan_index)
+  retire_after_cut "$old"
+  check 'redial: ppp0 comes back with another address' within $patience has_address_other_than "$old"
+  address=$(wan_address)
+  note "ppp0 was $old, index $index; is $address, index $(wan_index)"
+  check 'redial: and with another index' different "$(wan_index)" "$index"
+  check 'redial: the LAN is online again' within $patience online
+  check 'redial: the UDP flow has the new address' alive_as "$address "
+  both_ways 'redial: '
+  nothing_leaked 'redial: '
+}
+
+has_session() { ip -n isp -o address show | grep "peer $1/"; }
+# Once the session is gone at the ISP, nothing of its address may come.
+retire_after_cut() {
+  cut_session
+  within $patience fails has_session "$1"
+  retire_address "$1"
+}
+
+# No ppp0 at all for a while.
+goes_away() {
+  local old=$address
+  hang_up
+  retire_address "$old"
+  check 'gone: ppp0 is not there any more' fails ip -n router link show dev ppp0
+  check 'gone: the LAN is told' ping_says 'Net Unreachable' -c 1 192.0.2.9
+  if [ $gateway = masq ]; then
+    check 'gone: masq goes on' kill -0 "$masq_pid"
+    check 'gone: masq answers' masq stats
+  fi
+  dial
+  check 'gone: ppp0 comes back' within $patience has_address_other_than "$old"
+  address=$(wan_address)
+  check 'gone: the LAN is online again' within $patience online
+  check 'gone: the UDP flow has the new address' alive_as "$address "
+  both_ways 'gone: '
+  nothing_leaked 'gone: '
+}
+
+# SIGKILL under traffic, and started again.
+is_killed() {
+  local endpoint
+  start_line
+  check 'killed: a TCP connection before' line_goes_on
+  endpoint=$(tail -n 1 "$work/alive")
+  start_pings
+  kill_masq
+  check 'killed: the UDP flow goes on without a daemon' alive_as "$endpoint"
+  check 'killed: the TCP connection too' line_goes_on
+  both_ways 'killed: '
+  run_masq
+  check 'killed: masq is ready again' becomes_ready
+  check 'killed: it has taken over' grep -q 'taken over from an earlier masq' "$masq_log"
+  check 'killed: the UDP flow has its endpoint' alive_as "$endpoint"
+  check 'killed: the TCP connection goes on' line_goes_on
+  end_pings
+  check 'killed: no ping was lost meanwhile' none_lost
+  both_ways 'killed, again: '
+  nothing_leaked 'killed: '
+}
+
+# Another address and another index while nobody looks: nothing may leave untranslated.
+redials_without_masq() {
+  local old=$address
+  kill_masq
+  retire_after_cut "$old"
+  check 'redial without masq: ppp0 comes back' within $patience has_address_other_than "$old"
+  address=$(wan_address)
+  check 'redial without masq: the LAN waits' fails online
+  nothing_leaked 'redial without masq: '
+  run_masq
+  check 'redial without masq: masq is ready again' becomes_ready
+  check 'redial without masq: the LAN is online again' within $patience online
+  check 'redial without masq: the UDP flow has the new address' alive_as "$address "
+  both_ways 'redial without masq: '
+  nothing_leaked 'redial without masq, afterwards: '
+}
+
+pinned() { find /sys/fs/bpf/masq -type f | grep .; }
+ends() {
+  local status
+  stop_masq
+  status=$?
+  check 'stop: with exit code 0' same $status 0
+  check 'stop: nothing is forwarded any more' same "$(router cat /proc/sys/net/ipv4/ip_forward)" 0
+  check 'stop: no filter is left on ppp0' lacks bpf <(tc -n router filter show dev ppp0 egress 2>/dev/null)
+  check 'stop: nothing is pinned' fails pinned
+  nothing_leaked 'stop: '
+}
