@@ -7,6 +7,7 @@
 //!    and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`check`], [`preflight`] and [`claims`]: what has to be true before anything is touched.
+//!    [`shortage`]: what could not be known before.
 //! 4. [`survival`]: what an earlier daemon has left, and where this one leaves its own.
 //! 5. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
 //!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
@@ -44,6 +45,7 @@ pub mod prefixes;
 pub mod preflight;
 pub mod reconcile;
 pub mod reserved;
+pub mod shortage;
 pub mod slow;
 pub mod status;
 pub mod survival;

@@ -6,6 +6,7 @@
 
 mod check;
 mod config;
+mod faq;
 mod instances;
 mod metrics;
 mod queries;

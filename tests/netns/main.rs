@@ -5,18 +5,23 @@
 //! masquerade, which shows that they ask for what a LAN host may expect.
 
 mod accounting;
+mod beside;
 mod discovery;
 mod events;
 mod exhaustion;
 mod fast;
+mod faults;
 mod filtering;
 mod flow;
 mod flush;
 mod fragments;
+mod group;
 mod gso;
 mod hairpin;
+mod halted;
 mod icmp;
 mod laboratory;
+mod lines;
 mod links;
 mod mtu;
 mod ports;

@@ -17,7 +17,7 @@ pub mod ports;
 pub mod sysctls;
 
 #[cfg(test)]
-mod made_up;
+pub(crate) mod made_up;
 
 pub use self::{
     facts::Facts,

@@ -94,10 +94,15 @@ fn config(args: &MachineArgs) -> Result<Config> {
     // It waits for those that are not there.
     config.wait_interfaces = true;
     let modes: Vec<_> = instance.interfaces.iter().filter_map(|interface| interface.mode).collect();
-    if args.mode.is_none() && modes.contains(&proto::Mode::Kernel) {
-        config.mode = Mode::Kernel;
-    } else if args.mode.is_none() && !modes.is_empty() && !modes.contains(&proto::Mode::Xdp) {
-        config.mode = Mode::Tc;
+    let all = |mode| !modes.is_empty() && modes.iter().all(|its| *its == mode);
+    if args.mode.is_none() {
+        config.mode = match () {
+            () if all(proto::Mode::Kernel) => Mode::Kernel,
+            () if all(proto::Mode::Tc) => Mode::Tc,
+            // Asked for, or as good as that.
+            () if all(proto::Mode::Xdp) => Mode::Xdp,
+            () => config.mode,
+        };
     }
     Ok(config)
 }

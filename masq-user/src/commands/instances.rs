@@ -4,12 +4,17 @@ use anyhow::Context as _;
 
 use super::{Output, stats};
 use crate::{
-    claims::Netns, cli::InstancesArgs, control::client, duration::Secs, error::Result, survival,
+    claims::Netns,
+    cli::InstancesArgs,
+    control::client::{self, Found},
+    duration::Secs,
+    error::Result,
+    survival,
 };
 
 /// Lists them.
 pub fn execute(args: &InstancesArgs) -> Result<()> {
-    let mut instances = client::instances()?;
+    let Found { mut instances, silent } = client::find()?;
     let alone = survival::alone().into_iter();
     let alone = alone.filter(|a| instances.iter().all(|i| i.instance != a.instance));
     let alone: Vec<_> = alone.collect();
@@ -34,6 +39,9 @@ pub fn execute(args: &InstancesArgs) -> Result<()> {
             Some(pid) => {
                 format!("{name} (pid {pid}), up {}, {place}", Secs(instance.uptime_secs))
             }
+            None if silent.contains(name) => {
+                format!("{name}, {place}: translates, and its daemon does not answer")
+            }
             None => format!("{name}, {place}: translates without a daemon"),
         })?;
         for interface in &instance.interfaces {
@@ -42,7 +50,11 @@ pub fn execute(args: &InstancesArgs) -> Result<()> {
                 None => format!("  {} {}", interface.role, interface.name),
             })?;
         }
-        if instance.pid.is_none() {
+        if silent.contains(name) {
+            output.line(
+                "  it hangs or was stopped by a signal: continue it, or kill it and `masq run`",
+            )?;
+        } else if instance.pid.is_none() {
             output.line("  `masq run` takes it over, `masq stop` removes it")?;
         }
     }

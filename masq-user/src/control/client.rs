@@ -89,7 +89,10 @@ fn read(line: String) -> Result<Answer> {
 pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
     let name = match name {
         Some(name) => name.to_owned(),
-        None => choose(&instances()?, Netns::own()?)?,
+        None => {
+            let Found { instances, silent } = find()?;
+            choose(&instances, &silent, Netns::own()?)?
+        }
     };
     Client::ask(&socket_path(&name), ask, PATIENCE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Refused(format!(
@@ -100,25 +103,49 @@ pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
     })
 }
 
-/// All instances that run on this machine.
+/// What runs on this machine.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that have said who they are.
+    pub instances: Vec<Instance>,
+    /// Names of those whose daemon is there and does not answer.
+    pub silent: Vec<String>,
+}
+
+/// All instances that run on this machine and answer.
 pub fn instances() -> Result<Vec<Instance>> {
+    Ok(find()?.instances)
+}
+
+/// All instances that run on this machine.
+pub fn find() -> Result<Found> {
     let entries = match fs::read_dir(RUN_DIR) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(not_root()),
         Err(error) => return Err(anyhow!("cannot read {RUN_DIR}: {error}").into()),
     };
-    let mut instances: Vec<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_str().is_some_and(|path| path.ends_with(SUFFIX)))
+    let mut found = Found::default();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
+        let Some(name) = name else { continue };
         // A socket that nobody listens on is the rest of a killed process.
-        .filter_map(|path| match Client::ask(&path, Ask::Instance, INTRODUCTION).ok()?.answer() {
-            Ok(Answer::Instance(instance)) => Some(instance),
-            _ => None,
-        })
-        .collect();
-    instances.sort_by(|a, b| a.instance.cmp(&b.instance));
-    Ok(instances)
+        let Ok(mut client) = Client::ask(&path, Ask::Instance, INTRODUCTION) else { continue };
+        match client.line() {
+            Ok(line) => {
+                if let Ok(Answer::Instance(instance)) = read(line) {
+                    found.instances.push(instance);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                found.silent.push(name.to_owned());
+            }
+            Err(_) => {}
+        }
+    }
+    found.instances.sort_by(|a, b| a.instance.cmp(&b.instance));
+    found.silent.sort();
+    Ok(found)
 }
 
 fn not_root() -> Error {
@@ -127,11 +154,16 @@ fn not_root() -> Error {
 
 /// The instance that is meant when none is named: the only one in this network namespace, else
 /// the only one on the machine.
-fn choose(instances: &[Instance], netns: Netns) -> Result<String> {
+fn choose(instances: &[Instance], silent: &[String], netns: Netns) -> Result<String> {
     let here: Vec<_> = instances.iter().filter(|instance| instance.netns == netns.0).collect();
     match (here.as_slice(), instances) {
         ([only], _) => Ok(only.instance.clone()),
         ([], [only]) => Ok(only.instance.clone()),
+        (_, []) if !silent.is_empty() => Err(Error::Refused(format!(
+            "{} does not answer: its daemon hangs or was stopped by a signal. Packets are translated \
+             on; `kill -CONT` or a kill and `masq run` bring it back",
+            silent.join(", ")
+        ))),
         (_, []) => Err(Error::Refused(
             "no masq is running; start one with `masq run --lan IF --wan IF`".into(),
         )),
@@ -167,12 +199,14 @@ mod tests {
         let (a, b, c) = (instance("a", 1), instance("b", 2), instance("c", 2));
         let chosen = |all: &[&Instance], netns| {
             let all: Vec<_> = all.iter().map(|&i| i.clone()).collect();
-            choose(&all, Netns(netns)).map_err(|error| error.to_string())
+            choose(&all, &[], Netns(netns)).map_err(|error| error.to_string())
         };
         assert_eq!(chosen(&[&a, &b], 1).unwrap(), "a");
         assert_eq!(chosen(&[&a], 9).unwrap(), "a");
         assert!(chosen(&[&a, &b, &c], 2).unwrap_err().contains("a, b, c"));
         assert!(chosen(&[&a, &b], 9).unwrap_err().contains("--instance"));
         assert!(chosen(&[], 1).unwrap_err().contains("masq run"));
+        let hangs = choose(&[], &["d".to_owned()], Netns(1)).unwrap_err().to_string();
+        assert!(hangs.contains("d does not answer"), "{hangs}");
     }
 }

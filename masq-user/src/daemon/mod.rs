@@ -37,7 +37,7 @@ use crate::{
     plane::{self, Plane, Streams},
     preflight,
     reconcile::Gateway,
-    reserved,
+    reserved, shortage,
     slow::{service, socket::RawSocket},
     status::Status,
     survival::{
@@ -109,7 +109,8 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
     let adopted = estate.survival.adopted;
     let machine = Machine { signals, hangup, socket, netlink, changes, snapshot, metrics };
     let options = Options { source, values, claims: &mut claims };
-    let ending = serve(Rc::new(config), options, machine, &mut estate).await;
+    let config = Rc::new(config);
+    let ending = serve(Rc::clone(&config), options, machine, &mut estate).await;
     match ending {
         Ok(Ending::Keep) => tracing::info!("packets are translated on without this process"),
         // What translates now goes on doing so: another start may have more luck.
@@ -117,7 +118,7 @@ async fn start(source: Source, reading: Reading) -> Result<()> {
         Ok(Ending::Remove) | Err(_) => estate.remove(),
     }
     drop(claims);
-    ending?;
+    ending.map_err(|error| shortage::explain(error, &config))?;
     Ok(())
 }
 

@@ -7,11 +7,13 @@
 mod clsact;
 mod snapshot;
 
-use std::{pin::pin, time::Duration};
+use std::{cell::RefCell, pin::pin, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, stream::Stream};
-use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
+use rtnetlink::{
+    Handle, MulticastGroup, new_connection, new_multicast_connection, packet_core::NetlinkPayload,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub use clsact::remove_clsact;
@@ -25,28 +27,46 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Reads of links and addresses until two in a row agree.
 const MAX_READS: usize = 8;
 
+/// How long the kernel may take for a list. It takes milliseconds; but an answer that it has no memory
+/// for never comes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So often at most the log says that changes came too fast.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// The request connection. Events have one of their own, so that a flood of them cannot delay an
 /// answer.
 pub struct Netlink {
-    handle: Handle,
+    handle: RefCell<Handle>,
 }
 
 impl Netlink {
     /// Opens the connection; its I/O runs in a task of the current runtime.
     pub fn open() -> Result<Self> {
-        let (connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
-        tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self { handle: RefCell::new(connect()?) })
     }
 
     /// The connection itself, for requests beyond reading.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.handle.borrow().clone()
     }
 
     /// Reads links and addresses. A dump that is interrupted by a change may lack entries, and a
     /// missing address would cost its sessions their life: so reads until two in a row agree.
+    ///
+    /// After an error the connection is another one: on the old one, an answer that was given up may be
+    /// under way for ever, and the kernel begins no second one.
     pub async fn snapshot(&self) -> Result<Snapshot> {
+        let result = self.settled().await;
+        if result.is_err()
+            && let Ok(handle) = connect()
+        {
+            self.handle.replace(handle);
+        }
+        result
+    }
+
+    async fn settled(&self) -> Result<Snapshot> {
         let mut last = self.read().await?;
         for _ in 0..MAX_READS {
             let again = self.read().await?;
@@ -59,13 +79,20 @@ impl Netlink {
     }
 
     async fn read(&self) -> Result<Snapshot> {
-        let links = pin!(self.handle.link().get().execute());
+        let handle = self.handle();
+        let links = pin!(handle.link().get().execute());
         let links = collect(links, Link::from_message).await.context("cannot list the links")?;
-        let addresses = pin!(self.handle.address().get().execute());
+        let addresses = pin!(handle.address().get().execute());
         let addresses =
             collect(addresses, Address::from_message).await.context("cannot list the addresses")?;
         Ok(Snapshot { links, addresses })
     }
+}
+
+fn connect() -> Result<Handle> {
+    let (connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok(handle)
 }
 
 async fn collect<M, T>(
@@ -73,40 +100,57 @@ async fn collect<M, T>(
     read: impl Fn(&M) -> Option<T>,
 ) -> Result<Vec<T>> {
     let mut items = Vec::new();
-    while let Some(message) = messages.next().await {
-        items.extend(read(&message?));
+    loop {
+        match timeout(PATIENCE, messages.next()).await {
+            Ok(Some(message)) => items.extend(read(&message?)),
+            Ok(None) => return Ok(items),
+            Err(_) => bail!("no answer from the kernel within {} s", PATIENCE.as_secs()),
+        }
     }
-    Ok(items)
 }
 
 /// Tells that links or addresses have changed.
 pub struct Changes {
     events: Events,
     answered: Instant,
+    /// When the log has said last that changes came too fast.
+    said: Option<Instant>,
 }
 
-type Events = Box<dyn Stream<Item = ()> + Unpin>;
+/// One item for each message: whether it says that others did not fit the socket.
+type Events = Box<dyn Stream<Item = bool> + Unpin>;
 
 impl Changes {
     /// Subscribes to changes of links, IPv4 addresses and next-hop objects.
     pub fn subscribe() -> Result<Self> {
-        Ok(Self { events: subscribe()?, answered: Instant::now() })
+        Ok(Self { events: subscribe()?, answered: Instant::now(), said: None })
     }
 
     /// Waits for the next change, or the next few that come together.
     pub async fn next(&mut self) {
-        while self.events.next().await.is_none() {
+        let mut overrun = loop {
+            if let Some(overrun) = self.events.next().await {
+                break overrun;
+            }
             // The kernel has closed the socket; without it only the slow timer would be left.
             sleep(Duration::from_secs(1)).await;
             if let Ok(events) = subscribe() {
                 self.events = events;
-                break;
+                break false;
             }
-        }
+        };
         sleep_until(self.answered + PAUSE).await;
-        while timeout(Duration::ZERO, self.events.next()).await.is_ok_and(|event| event.is_some()) {
+        while let Ok(Some(more)) = timeout(Duration::ZERO, self.events.next()).await {
+            overrun |= more;
         }
         self.answered = Instant::now();
+        if overrun && self.said.is_none_or(|said| said.elapsed() > QUIET) {
+            self.said = Some(self.answered);
+            tracing::warn!(
+                "interfaces or addresses change faster than the kernel can tell of it: none of the \
+                 changes is lost, since all of them are read again"
+            );
+        }
     }
 }
 
@@ -121,5 +165,6 @@ fn subscribe() -> Result<Events> {
     let (connection, _, messages) =
         new_multicast_connection(&groups).context("cannot subscribe to netlink events")?;
     tokio::spawn(connection);
-    Ok(Box::new(messages.map(|_| ())))
+    let overrun = |payload: &NetlinkPayload<_>| matches!(payload, NetlinkPayload::Overrun(_));
+    Ok(Box::new(messages.map(move |(message, _)| overrun(&message.payload))))
 }
