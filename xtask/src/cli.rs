@@ -92,7 +92,8 @@ enum Task {
     Lint,
     /// Run everything that must hold: lint, unit tests and, as root, the suites
     Test {
-        /// Stages to run, in their usual order: lint, unit, compliance, a suite, package; all without any
+        /// Stages to run, in their usual order: lint, unit, compliance, a suite, package; all without
+        /// any. Other kernels are not among them: see `cargo xtask vm`
         suites: Vec<String>,
         /// For the test programs, after `--`: a filter, --nocapture
         #[arg(last = true)]
