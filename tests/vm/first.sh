@@ -4,6 +4,9 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LC_ALL=C.UTF-8 TERM=dumb VM_OUT=/run/vm
 cd /
 
+# Its device file is there only once the module is; elsewhere udev sees to that.
+modprobe tun
+
 # The command writes to a pipe and not to the port itself, which only one process may open: `echo
 # >/dev/stderr` would fail.
 for port in /sys/class/virtio-ports/*; do port=/dev/${port##*/}; done

@@ -21,7 +21,7 @@ pub(super) fn config(rest: &str) -> Config {
 }
 
 /// Of `--lan lan0 --wan wan0`, as most tests have it.
-pub(super) fn usual() -> Config {
+pub(crate) fn usual() -> Config {
     config("--lan lan0 --wan wan0")
 }
 
