@@ -23,7 +23,7 @@ Keys: q quits, ? shows all keys, TAB switches between sessions and hosts, s chan
 for a filter, p holds the screen, ENTER shows one session in full.
 
 Rates are differences between two looks at the session table, mostly a second apart; with a million \
-sessions the looks are further apart, so that the daemon has little to do. While more than 114,688 \
+sessions the looks are further apart, so that the daemon has little to do. While more than 57,344 \
 sessions live, idle ones are not remembered from look to look, and what they send first is missing \
 from the rates.
 

@@ -1,7 +1,7 @@
 //! What each half of a session had sent at the last look.
 //!
-//! Bounded: some 115 thousand sessions are remembered, in about ten megabytes. As long as there are
-//! no more, every rate is exact. With more, those that send are remembered before those that are idle.
+//! Bounded: some 57 thousand sessions are remembered whatever they do, and as many more that send, in
+//! about ten megabytes. As long as all are, every rate is exact.
 
 use std::collections::{HashMap, hash_map::Entry};
 
