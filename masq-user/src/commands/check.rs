@@ -95,14 +95,15 @@ fn config(args: &MachineArgs) -> Result<Config> {
     config.wait_interfaces = true;
     let modes: Vec<_> = instance.interfaces.iter().filter_map(|interface| interface.mode).collect();
     let all = |mode| !modes.is_empty() && modes.iter().all(|its| *its == mode);
-    if args.mode.is_none() {
-        config.mode = match () {
-            () if all(proto::Mode::Kernel) => Mode::Kernel,
-            () if all(proto::Mode::Tc) => Mode::Tc,
-            // Asked for, or as good as that.
-            () if all(proto::Mode::Xdp) => Mode::Xdp,
-            () => config.mode,
-        };
+    // All in XDP was asked for, or is as good as that.
+    let known = [
+        (proto::Mode::Kernel, Mode::Kernel),
+        (proto::Mode::Tc, Mode::Tc),
+        (proto::Mode::Xdp, Mode::Xdp),
+    ];
+    let known = known.into_iter().find(|(mode, _)| all(*mode)).map(|(_, mode)| mode);
+    if let (None, Some(mode)) = (args.mode, known) {
+        config.mode = mode;
     }
     Ok(config)
 }
