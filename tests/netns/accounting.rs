@@ -4,8 +4,9 @@ use std::net::SocketAddrV4;
 
 use masq_tests::{
     daemon,
-    lab::{HOST_A, HOST_B, SERVER_1, SERVER_2},
+    lab::{HOST_A, HOST_B, ROUTER_WAN, SERVER_1, SERVER_2},
     netns::Namespace,
+    packet::Packet,
     sockets::eventually,
     traffic::{echo, probe},
 };
@@ -94,6 +95,13 @@ fn hosts_are_listed_in_order(setup: Setup) {
         assert_eq!(order(&["--sort", "packets"]), [a.clone(), b.clone()]);
         assert_eq!(order(&["--sort", "sessions", "--limit", "1"]), std::slice::from_ref(&b));
         assert_eq!(order(&["--sort", "address"]), [a, b]);
+        // The router's own tunnel has a session, and is no inside host: neither while it lives nor later.
+        lab.router.send_packet(&Packet::new(ROUTER_WAN, SERVER_1, 47, &[0; 64]).bytes());
+        let own = || daemon::sessions(&lab.router, &["--protocol", "gre"]).len();
+        eventually("its session", || (own() == 1).then_some(()));
+        assert_eq!(order(&["--sort", "address"]).len(), 2);
+        daemon::output(&lab.router, ["flush", "--all"]);
+        assert_eq!((own(), order(&["--sort", "address"]).len()), (0, 2));
         let table = daemon::output(&lab.router, ["hosts"]);
         assert_eq!(table.lines().count(), 3, "{table}");
     });

@@ -234,6 +234,28 @@ fn a_reader_that_does_not_read_loses_records_and_is_told_how_many() {
 }
 
 #[test]
+fn a_reader_that_goes_on_talking_is_hung_up_on() {
+    with_masq(&[], |lab, masq| {
+        let stats = daemon::stats(&lab.router);
+        let instance = stats["instance"].as_str().expect("a name");
+        let mut stream = UnixStream::connect(socket_path(instance)).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        let ask = Ask::Events(Watch::default());
+        let request = serde_json::to_string(&Request { version: VERSION, ask }).expect("JSON");
+        stream.write_all(format!("{request}\n").as_bytes()).expect("ask");
+        let mut lines = BufReader::new(stream.try_clone().expect("another handle")).lines();
+        lines.next().expect("a first record").expect("read");
+        // The other end may be closed after the first bytes already.
+        let _ = stream.write_all(&[b'y'; 1 << 16]);
+        let rest: Vec<_> = lines.map_while(Result::ok).collect();
+        assert_eq!(rest, Vec::<String>::new());
+        daemon::stats(&lab.router);
+        eventually("the end of reporting", || (!reported(lab)).then_some(()));
+        masq.stop();
+    });
+}
+
+#[test]
 fn the_end_of_the_daemon_is_told() {
     with_masq(&[], |lab, masq| {
         let events = follow(lab, &["--json"]);

@@ -1,14 +1,21 @@
 //! The configuration file is read again while packets flow: what has changed takes effect, all of it or
 //! nothing, and nobody notices otherwise.
 
-use std::{fs, io::ErrorKind, net::SocketAddrV4, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
 
 use masq_tests::{
     capture::Capture,
     daemon::{self, Masq, StopAtEnd},
     lab::{HOST_B, ISP_IF, Lab, LanKind, Layout, SERVER_1, SERVER_2},
     netns::Namespace,
-    sockets::PATIENCE,
+    packet::Packet,
+    sockets::{PATIENCE, eventually},
     traffic::{echo, probe},
 };
 use nix::sys::signal::Signal;
@@ -284,8 +291,14 @@ fn what_fails_on_the_way_is_put_back() {
     file.write(&format!("udp-timeout = \"20m\"\nsource = [{sources}]\n"));
     refused(&lab.router, &["prefix table", "--source"]);
     assert!(remaining(&lab, "udp") < 310);
-    // The table is as it was: what is a source opens sessions, and nothing says otherwise later.
+    // The table is as it was: what was a source is one, and what was added on the way is none.
     probe::ping(&lab.a, SERVER_1, 1).expect("a reply");
+    for third in 0..16 {
+        let source = (Ipv4Addr::new(10, third, 0, 1), 40_000);
+        lab.a.send_packet(&Packet::udp(source, (SERVER_1, 53), b"no source").bytes());
+    }
+    let excluded = || daemon::counter(&daemon::stats(&lab.router), "source_excluded");
+    eventually("refusal of what is no source", || (excluded() == 16).then_some(()));
     file.write("source = [\"192.168.0.0/16\"]\nudp-timeout = \"20m\"\n");
     reload(&lab.router, json!([{ "option": "udp-timeout", "old": "5m", "new": "20m" }]));
     assert!(!masq.log().contains("trying again"), "{}", masq.log());

@@ -38,3 +38,22 @@ impl EndsArgs {
         }
     }
 }
+
+/// Which sessions, by their ends and their phase.
+#[derive(Args, Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// By their ends.
+    #[command(flatten)]
+    pub ends: EndsArgs,
+
+    /// Only TCP sessions in this phase.
+    #[arg(long, value_enum)]
+    pub phase: Option<PhaseArg>,
+}
+
+impl SessionFilter {
+    /// As the daemon is asked.
+    pub fn filter(&self) -> Filter {
+        self.ends.filter(self.phase)
+    }
+}

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{EndsArgs, InstanceArg, PhaseArg};
+use super::{InstanceArg, SessionFilter};
 
 /// Options of `masq flush`.
 #[derive(Args, Debug)]
@@ -18,11 +18,7 @@ pub struct FlushArgs {
 
     /// Which sessions.
     #[command(flatten)]
-    pub ends: EndsArgs,
-
-    /// Only TCP sessions in this phase.
-    #[arg(long, value_enum)]
-    pub phase: Option<PhaseArg>,
+    pub chosen: SessionFilter,
 
     /// Remove all sessions.
     #[arg(long, conflicts_with_all = ["protocol", "inside", "external", "remote", "phase"])]

@@ -24,13 +24,13 @@ pub use check::MachineArgs;
 pub use completions::{CompletionsArgs, ManualArgs};
 pub use config::{CheckArgs, ConfigArgs, ConfigCommand};
 pub use events::EventsArgs;
-pub use filter::EndsArgs;
+pub use filter::{EndsArgs, SessionFilter};
 pub use flush::FlushArgs;
 pub use hosts::HostsArgs;
 pub use metrics::MetricsArgs;
 pub use reload::ReloadArgs;
 pub use sessions::SessionsArgs;
-pub use top::{TopArgs, TopFilter, written};
+pub use top::{TopArgs, written};
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,

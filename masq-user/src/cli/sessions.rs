@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{EndsArgs, InstanceArg, PhaseArg};
+use super::{InstanceArg, SessionFilter};
 use crate::control::ranking::Sort;
 
 /// Options of `masq sessions`.
@@ -19,11 +19,7 @@ pub struct SessionsArgs {
 
     /// Which sessions.
     #[command(flatten)]
-    pub ends: EndsArgs,
-
-    /// Only TCP sessions in this phase.
-    #[arg(long, value_enum)]
-    pub phase: Option<PhaseArg>,
+    pub chosen: SessionFilter,
 
     /// Sort them; with --limit only the first ones are shown
     #[arg(long, value_name = "KEY", value_enum, conflicts_with = "count")]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Command, FromArgMatches as _};
 
-use super::{EndsArgs, InstanceArg, PhaseArg};
+use super::{InstanceArg, SessionFilter};
 use crate::control::filter::Filter;
 
 /// Options of `masq top`.
@@ -15,7 +15,7 @@ pub struct TopArgs {
 
     /// Which sessions are shown and counted for hosts.
     #[command(flatten)]
-    pub filter: TopFilter,
+    pub filter: SessionFilter,
 }
 
 const TOP_HELP: &str = "\
@@ -29,24 +29,7 @@ from the rates.
 
 NO_COLOR turns colours off. For scripts: `masq stats --json` and `masq sessions --json`.";
 
-/// The same filters as those of `masq sessions`.
-#[derive(Args, Debug, Clone, Default)]
-pub struct TopFilter {
-    /// By their ends.
-    #[command(flatten)]
-    pub ends: EndsArgs,
-
-    /// Only TCP sessions in this phase.
-    #[arg(long, value_enum)]
-    pub phase: Option<PhaseArg>,
-}
-
-impl TopFilter {
-    /// In the terms of the control socket.
-    pub fn filter(&self) -> Filter {
-        self.ends.filter(self.phase)
-    }
-
+impl SessionFilter {
     /// Reads a filter as it is typed while `masq top` runs: the options of the command line, whose
     /// dashes may be left out, and whose value may follow after `=` or a blank. Nothing is no filter.
     pub fn read(line: &str) -> Result<Self, String> {
@@ -99,15 +82,19 @@ mod tests {
             "protocol tcp inside 192.168.1.0/24 phase established",
             "  protocol=tcp inside=192.168.1.0/24   phase=established ",
         ] {
-            assert_eq!(TopFilter::read(line).map(|f| f.filter()), Ok(expected.clone()), "{line}");
+            assert_eq!(
+                SessionFilter::read(line).map(|f| f.filter()),
+                Ok(expected.clone()),
+                "{line}"
+            );
         }
-        assert_eq!(TopFilter::read(" ").map(|f| f.filter()), Ok(Filter::default()));
+        assert_eq!(SessionFilter::read(" ").map(|f| f.filter()), Ok(Filter::default()));
     }
 
     #[test]
     fn what_is_written_is_read_the_same() {
         let line = "protocol udp external 203.0.113.5/32:53 remote 0.0.0.0/0:443";
-        let filter = TopFilter::read(line).unwrap().filter();
+        let filter = SessionFilter::read(line).unwrap().filter();
         assert_eq!(written(&filter), line);
         assert_eq!(written(&Filter::default()), "");
     }
@@ -116,7 +103,7 @@ mod tests {
     fn nonsense_is_told_in_one_line() {
         for line in ["inside", "inside x", "192.168.1.1", "phase open", "instance x", "protocol q"]
         {
-            let error = TopFilter::read(line).expect_err(line);
+            let error = SessionFilter::read(line).expect_err(line);
             assert!(!error.is_empty() && !error.contains('\n'), "{line}: {error}");
         }
     }

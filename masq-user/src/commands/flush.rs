@@ -16,7 +16,7 @@ use crate::{
 
 /// Removes the sessions that were chosen.
 pub fn execute(args: &FlushArgs) -> Result<()> {
-    let filter = args.ends.filter(args.phase);
+    let filter = args.chosen.filter();
     if filter == Filter::default() && !args.all {
         return Err(Error::Usage(
             "which sessions? Choose them with --inside, --external, --remote, --protocol or --phase, \

@@ -23,7 +23,7 @@ pub fn execute(args: &SessionsArgs) -> Result<()> {
         (sort, Ranking::new(limit, args.reverse))
     });
     let query = Query {
-        filter: args.ends.filter(args.phase),
+        filter: args.chosen.filter(),
         limit: args.limit.filter(|_| here.is_none()),
         count: args.count,
         sort: args.sort.filter(|_| here.is_none()),

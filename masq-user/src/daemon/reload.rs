@@ -134,7 +134,6 @@ impl<'a> Reloader<'a> {
             self.options.claims.give_up(netns, &added);
             return Err(error);
         }
-        self.options.claims.give_up(netns, &missing(&old.lans, &config.lans));
         self.options.values = values;
         log::set_verbose(config.verbose);
         Ok(Reloaded { file, changes })

@@ -6,7 +6,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{feed::News, rates::Rates};
 use crate::{
-    cli::{TopFilter, written},
+    cli::{SessionFilter, written},
     control::{
         filter::Filter,
         proto::{Endpoint, Stats, Top, TopHost, TopSession},
@@ -275,7 +275,7 @@ impl Model {
         let Some(mut prompt) = self.prompt.take() else { return Action::None };
         match code {
             KeyCode::Esc => return Action::None,
-            KeyCode::Enter => match TopFilter::read(&prompt.text) {
+            KeyCode::Enter => match SessionFilter::read(&prompt.text) {
                 Ok(filter) => {
                     self.filter = filter.filter();
                     self.row = 0;
