@@ -153,17 +153,19 @@ fn not_root() -> Error {
 }
 
 /// The instance that is meant when none is named: the only one in this network namespace, else
-/// the only one on the machine.
+/// the only one on the machine. One that is silent may be the one of this namespace, so no other
+/// is taken in its place.
 fn choose(instances: &[Instance], silent: &[String], netns: Netns) -> Result<String> {
     let here: Vec<_> = instances.iter().filter(|instance| instance.netns == netns.0).collect();
     match (here.as_slice(), instances) {
         ([only], _) => Ok(only.instance.clone()),
-        ([], [only]) => Ok(only.instance.clone()),
-        (_, []) if !silent.is_empty() => Err(Error::Refused(format!(
+        ([], _) if !silent.is_empty() => Err(Error::Refused(format!(
             "{} does not answer: its daemon hangs or was stopped by a signal. Packets are translated \
-             on; `kill -CONT` or a kill and `masq run` bring it back",
+             on; `kill -CONT` or a kill and `masq run` bring it back. Another instance is meant? \
+             Name it with --instance",
             silent.join(", ")
         ))),
+        ([], [only]) => Ok(only.instance.clone()),
         (_, []) => Err(Error::Refused(
             "no masq is running; start one with `masq run --lan IF --wan IF`".into(),
         )),
@@ -206,7 +208,10 @@ mod tests {
         assert!(chosen(&[&a, &b, &c], 2).unwrap_err().contains("a, b, c"));
         assert!(chosen(&[&a, &b], 9).unwrap_err().contains("--instance"));
         assert!(chosen(&[], 1).unwrap_err().contains("masq run"));
-        let hangs = choose(&[], &["d".to_owned()], Netns(1)).unwrap_err().to_string();
-        assert!(hangs.contains("d does not answer"), "{hangs}");
+        for others in [&[][..], &[instance("a", 1)], &[instance("a", 1), instance("b", 2)]] {
+            let hangs = choose(others, &["d".to_owned()], Netns(9)).unwrap_err().to_string();
+            assert!(hangs.contains("d does not answer"), "{hangs}");
+        }
+        assert_eq!(choose(&[instance("a", 1)], &["d".to_owned()], Netns(1)).unwrap(), "a");
     }
 }
