@@ -11,7 +11,8 @@ use crate::{
     event::{Event, RetireRequest},
     flow::{FlowKey, Tuple},
     fragment::{Datagram, Translation},
-    hop::{Generations, Hop, NEIGHBOURHOODS},
+    hop::{Generations, Hop, NEIGHBOURHOODS, Way},
+    link::{Arrival, Exit, Leg, Place, STATION_SETS, Station},
     mapping::{Mapping, MappingKey, PortSlot},
     session::SessionHalf,
     settings::{Device, PrefixKey, Settings, Timeouts},
@@ -53,6 +54,12 @@ pub mod maps {
     pub const HOPS: &str = "HOPS";
     /// Array of one [`Generations`](crate::hop::Generations).
     pub const GENERATIONS: &str = "GENERATIONS";
+    /// Hash: [`Arrival`](crate::link::Arrival) to [`Leg`](crate::link::Leg).
+    pub const LEGS: &str = "LEGS";
+    /// Hash: index of an interface or of a bridge's port to [`Exit`](crate::link::Exit).
+    pub const EXITS: &str = "EXITS";
+    /// Hash: [`Station`](crate::link::Station) to [`Place`](crate::link::Place).
+    pub const STATIONS: &str = "STATIONS";
     /// LRU hash of the fragmented datagrams that are under way:
     /// [`Datagram`](crate::fragment::Datagram) to [`Translation`](crate::fragment::Translation).
     pub const FRAGMENTS: &str = "FRAGMENTS";
@@ -87,6 +94,11 @@ pub mod programs {
     /// kernel leaves a program out that is running on the same CPU already, and the neighbour code of
     /// a soft interrupt may interrupt that of a process.
     pub const NEIGHBOUR_CHANGED: [&str; 2] = ["neighbour_changed", "neighbour_changed_too"];
+    /// On the raw tracepoints `br_fdb_update`, `br_fdb_add` and `br_fdb_external_learn_add`: the station,
+    /// whose address is the third argument of each, may be behind another port.
+    pub const STATION_CHANGED: &str = "station_changed";
+    /// On the raw tracepoint `fdb_delete`: a bridge has forgotten a station.
+    pub const STATION_GONE: &str = "station_gone";
 }
 
 const _: () = {
@@ -110,7 +122,10 @@ const _: () = {
     assert!(size_of::<PrefixKey>() == 8);
     // One cache line.
     assert!(size_of::<Hop>() == 64 && offset_of!(Hop, way) == 8);
-    assert!(size_of::<Generations>() == 128 + 8 * NEIGHBOURHOODS);
+    assert!(size_of::<Way>() == 56 && offset_of!(Way, tag) == 40);
+    assert!(size_of::<Generations>() == 128 + 8 * (NEIGHBOURHOODS + STATION_SETS));
+    assert!(size_of::<Arrival>() == 8 && size_of::<Leg>() == 24 && size_of::<Exit>() == 32);
+    assert!(size_of::<Station>() == 12 && size_of::<Place>() == 8);
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
@@ -143,6 +158,11 @@ mod pod {
         super::Translation,
         super::Generations,
         super::Hop,
+        super::Arrival,
+        super::Leg,
+        super::Exit,
+        super::Station,
+        super::Place,
         super::SessionHalf,
         super::MappingKey,
         super::Mapping,

@@ -8,12 +8,16 @@
 //! forwarding switches (`rt_genid`), since the routes that its own sockets remember end with it;
 //! we read that number. (The few that it does not count, and their end, are in ARCHITECTURE.md.) For neighbours there is no such number; a program of ours in the kernel's
 //! neighbour code counts, separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one
-//! that changes does not make the sessions of all others ask. A generation is the sum of the two:
-//! both only grow, so a sum that is the same means that neither has.
+//! that changes does not make the sessions of all others ask; and another one for the stations of
+//! bridges. A generation is the sum of them all: they only grow, so a sum that is the same means that
+//! none has.
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::time::{Span, Tick};
+use crate::{
+    link::{Arrival, STATION_SETS},
+    time::{Span, Tick},
+};
 
 /// How many generations there are: one for each set of neighbours. A power of two.
 pub const NEIGHBOURHOODS: usize = 256;
@@ -122,24 +126,35 @@ impl Epoch {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
 pub struct Way {
-    /// The interface that the packets come in by: rules may look at it.
-    pub arrival: u32,
-    /// The interface that they leave by.
-    pub ifindex: u32,
+    /// How the packets come in: rules may look at the interface, and who else sends is not meant.
+    pub arrival: Arrival,
+    /// The port that they leave by.
+    pub port: u32,
     /// Length of the largest IP packet that may be sent there.
     pub mtu: u32,
-    /// Of the interface that they leave by: see [`crate::settings::caps`].
-    pub caps: u32,
-    /// Link-layer address of the interface that they come in by: who else is addressed is not ours.
+    /// Link-layer address that they are sent to when they come in: who else is addressed is not ours.
     pub addressee: [u8; 6],
     /// Link-layer address of the next hop.
     pub destination: [u8; 6],
     /// Link-layer address of the interface that they leave by.
     pub source: [u8; 6],
+    /// The only one who may send them, zero for anyone: see [`crate::link::Leg::peer`].
+    pub peer: [u8; 6],
+    /// 802.1Q tag that they leave with, priority included, host byte order; 0 without a tag.
+    pub tag: u16,
+    /// PPPoE session that they leave by, network byte order; 0 without PPPoE.
+    pub session: u16,
     /// The neighbourhood of the next hop, below [`NEIGHBOURHOODS`].
     pub neighbourhood: u16,
+    /// The set of the station that they come from or go to, if one of the two interfaces is a bridge:
+    /// see [`crate::link::set`]. Of two bridges there are two, see `other_station`.
+    pub station: u16,
+    /// The set of the second station; [`NO_STATION`](crate::link::NO_STATION) if there is none.
+    pub other_station: u16,
+    /// Of the port that they leave by: see [`crate::settings::caps`].
+    pub caps: u16,
     /// Reserved, zero.
-    pub zero: [u32; 5],
+    pub zero: u32,
 }
 
 impl Way {
@@ -148,7 +163,7 @@ impl Way {
     pub fn place(&self) -> u32 {
         let [_, _, a, b, c, d] = self.destination;
         let mut hash = u32::from_ne_bytes([a, b, c, d]);
-        hash ^= self.ifindex.rotate_left(16) ^ self.arrival.rotate_left(24) ^ self.mtu;
+        hash ^= self.port.rotate_left(16) ^ self.arrival.port.rotate_left(24) ^ self.mtu;
         hash = hash.wrapping_mul(0x9e37_79b1);
         hash >> 16
     }
@@ -177,10 +192,16 @@ pub struct Generations {
     /// Where the kernel counts the changes of the routes of this network namespace: an address; 0
     /// while it is not known.
     pub routes: u64,
+    /// Counts the frames that told of the beginning or end of a PPPoE session; the lower 32 bits count,
+    /// never 0 for whoever compares.
+    pub discoveries: u64,
     /// As above.
-    pub zeros: [u64; 7],
+    pub zeros: [u64; 6],
     /// The changes of each neighbourhood, and those that concern them all; the lower 32 bits count.
     pub of: [u64; NEIGHBOURHOODS],
+    /// The changes of each set of stations of bridges ([`crate::link::set`]); the lower 32 bits count.
+    /// Nothing is counted for number 0.
+    pub stations: [u64; STATION_SETS],
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! 3. [`time`]: the coarse clock of the data plane.
 //! 4. [`flow`]: the 5-tuple that a packet is looked up by.
 //! 5. [`tcp`]: the phase of a connection, derived from what both directions have sent.
-//! 6. [`hop`]: next hops that sessions remember.
+//! 6. [`hop`]: next hops that sessions remember; [`link`]: what lies below the interfaces.
 //! 7. [`session`]: one direction of a session, with its finished rewrite.
 //! 8. [`mapping`]: endpoint-independent mappings and who owns an external port.
 //! 9. [`ports`]: which external port to try next.
@@ -36,6 +36,7 @@ pub mod flow;
 pub mod fragment;
 pub mod hop;
 pub mod icmp;
+pub mod link;
 pub mod mapping;
 pub mod mss;
 pub mod ports;

@@ -20,6 +20,7 @@ use masq_common::{
     be::Addr,
     flow::{TCP, Tuple, UDP},
     hop::{Way, neighbourhood},
+    link::{Arrival, NO_STATION},
     reason::Reason,
     session::SessionHalf,
     settings::{Device, Settings, caps, role},
@@ -111,15 +112,20 @@ pub fn resolve<P: Packet>(
         unsafe { (query.__bindgen_anon_1.mtu_result, query.__bindgen_anon_4.ipv4_dst) };
     let (ifindex, destination, source) = (query.ifindex, query.dmac, query.smac);
     asked.way = Way {
-        arrival: packet.ifindex(),
-        ifindex,
+        arrival: Arrival::plain(packet.ifindex()),
+        port: ifindex,
         mtu: u32::from(mtu),
-        caps: u32::from(device.caps),
         addressee: arrival.mac,
         destination,
         source,
+        peer: [0; 6],
+        tag: 0,
+        session: 0,
         neighbourhood: neighbourhood(next),
-        zero: [0; 5],
+        station: NO_STATION,
+        other_station: NO_STATION,
+        caps: device.caps,
+        zero: 0,
     };
     asked.before = before;
     Ok(())
@@ -139,8 +145,9 @@ pub fn remember(found: &Found, parsed: &Fast, now: Tick) -> Step<&'static Way> {
 #[inline(always)]
 pub fn recall<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Option<&'static Way> {
     let way = hops::recall(half.ticket, parsed.tos)?;
-    let arrived = way.arrival == packet.ifindex() && packet.is_addressed_to(way.addressee);
-    (arrived && (!P::XDP || way.caps & u32::from(caps::XDP_TRANSMIT) != 0)).then_some(way)
+    let arrived = way.arrival == Arrival::plain(packet.ifindex());
+    let arrived = arrived && packet.is_addressed_to(way.addressee);
+    (arrived && (!P::XDP || way.caps & caps::XDP_TRANSMIT != 0)).then_some(way)
 }
 
 #[inline(always)]

@@ -291,7 +291,7 @@ impl<const LINK: usize> Skb<LINK> {
     /// to take off.
     #[inline(always)]
     fn rewrite_link(&self, way: &Way) -> Step<()> {
-        if way.caps & u32::from(caps::ETHERNET) == 0 {
+        if way.caps & caps::ETHERNET == 0 {
             return Ok(());
         }
         if LINK == RAW {
@@ -388,6 +388,6 @@ impl<const LINK: usize> Packet for Skb<LINK> {
         }
         let reason = if half.is_outbound() { Reason::OutboundFast } else { Reason::InboundFast };
         // SAFETY: the helper takes any interface index.
-        Outcome::Redirected(reason, unsafe { bpf_redirect(way.ifindex, 0) })
+        Outcome::Redirected(reason, unsafe { bpf_redirect(way.port, 0) })
     }
 }

@@ -211,6 +211,6 @@ impl Packet for Frame {
         }
         let reason = if half.is_outbound() { Reason::OutboundFast } else { Reason::InboundFast };
         // SAFETY: the helper takes any interface index.
-        Outcome::Redirected(reason, unsafe { bpf_redirect(way.ifindex, 0) })
+        Outcome::Redirected(reason, unsafe { bpf_redirect(way.port, 0) })
     }
 }

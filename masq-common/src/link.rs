@@ -1,0 +1,146 @@
+//! What lies below an interface: the ports that its frames really come in and go out by, and what
+//! stands in them before the IP header.
+//!
+//! The user names the interface that has the address: a bridge, a VLAN, a PPP session. The fast path
+//! runs where the frames are, at the port below, and has to know what the kernel would have made of
+//! them: a [`Leg`] says which interface a frame is for, an [`Exit`] how a frame of an interface
+//! leaves, a [`Station`] which port of a bridge somebody is behind. The daemon finds all that out; an
+//! interface that nothing is known about is served by the hooks of TC alone.
+//!
+//! None of it is asked for each packet: it is part of the next hop that a session remembers
+//! ([`crate::hop`]), and ends with it. Whatever depends on a station is worth nothing as soon as the
+//! kernel's bridge has changed its mind about any station of the same [`set`]; whatever depends on a
+//! PPPoE session as soon as a frame has told of the end or beginning of one (RFC 2516 section 5).
+
+use bytemuck::{Pod, Zeroable};
+
+/// How many sets of stations there are. A power of two.
+pub const STATION_SETS: usize = 256;
+
+/// The set of those who are no station: nothing ever changes there.
+pub const NO_STATION: u16 = 0;
+
+/// Key of the map of legs: what a frame itself tells. As a whole it also says which frames a next hop
+/// holds for.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct Arrival {
+    /// Index of the port.
+    pub port: u32,
+    /// Id of the 802.1Q tag, host byte order; 0 without a tag. The priority is not part of it.
+    pub vlan: u16,
+    /// PPPoE session id as it stands in the frame (network byte order); 0 without PPPoE, which no
+    /// session has (RFC 2516 section 4).
+    pub session: u16,
+}
+
+impl Arrival {
+    /// A frame without anything before its IP header but the Ethernet header.
+    #[inline(always)]
+    pub const fn plain(port: u32) -> Self {
+        Self { port, vlan: 0, session: 0 }
+    }
+}
+
+/// Which interface a frame is for: value of the map of legs.
+///
+/// Interfaces that are their own port have none: their device says enough.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Leg {
+    /// Index of the interface that the kernel would deliver it to.
+    pub ifindex: u32,
+    /// Index of the port of the bridge that it comes by, for which the bridge has to know the sender;
+    /// 0 without a bridge. It is another one than [`Arrival::port`] if a VLAN is a bridge's port.
+    pub bridge_port: u32,
+    /// Link-layer address that it has to be sent to.
+    pub mac: [u8; 6],
+    /// Link-layer address that it has to come from; zero for anyone's. Only the peer of a PPPoE session
+    /// may send for it.
+    pub peer: [u8; 6],
+    /// For a PPPoE session: the value of [`crate::hop::Generations::discoveries`] for which it holds;
+    /// 0 otherwise.
+    pub discoveries: u32,
+}
+
+/// What [`Exit::kind`] can be.
+pub mod exit {
+    /// Frames leave by the port of the exit.
+    pub const PORT: u16 = 1;
+    /// The interface is a bridge: the next hop is a station, whose port has an exit of its own.
+    pub const BRIDGE: u16 = 2;
+}
+
+/// How frames leave by an interface, or by a port of a bridge: value of a map keyed by its index.
+///
+/// Interfaces that are their own port have none, unless they are ports of a bridge.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Exit {
+    /// Index of the port; 0 for a bridge.
+    pub port: u32,
+    /// See [`exit`].
+    pub kind: u16,
+    /// Of the port: see [`crate::settings::caps`].
+    pub caps: u16,
+    /// Id of the 802.1Q tag to add, host byte order; 0 for none.
+    pub vlan: u16,
+    /// PPPoE session id, network byte order; 0 without PPPoE.
+    pub session: u16,
+    /// 802.1p priority for each of the kernel's priorities 0 to 7: three bits each, the lowest for 0.
+    /// The kernel gives a forwarded packet one by its type of service.
+    pub priorities: u32,
+    /// Link-layer address of the sender; only for PPPoE, otherwise the routing knows.
+    pub source: [u8; 6],
+    /// Link-layer address of the peer of the PPPoE session; otherwise the routing knows.
+    pub peer: [u8; 6],
+    /// As in [`Leg::discoveries`].
+    pub discoveries: u32,
+}
+
+/// Key of the map of stations.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
+pub struct Station {
+    /// Index of the bridge.
+    pub bridge: u32,
+    /// Link-layer address.
+    pub mac: [u8; 6],
+    /// Reserved, zero.
+    pub zero: u16,
+}
+
+/// Where a station is: value of the map of stations.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
+pub struct Place {
+    /// Index of the bridge's port; it has an [`Exit`].
+    pub port: u32,
+    /// It holds as long as [`crate::hop::Generations::stations`] of its [`set`] has this value (the
+    /// lower 32 bits), which was read before the bridge was asked.
+    pub changes: u32,
+}
+
+/// The set of a station: from 1 to [`STATION_SETS`] − 1.
+#[inline(always)]
+pub const fn set(mac: [u8; 6]) -> u16 {
+    let [a, b, c, d, e, f] = mac;
+    let word = u32::from_ne_bytes([c, d, e, f]) ^ (u16::from_ne_bytes([a, b]) as u32) << 8;
+    let hash = word.wrapping_mul(0x9e37_79b1) >> 24;
+    if hash == 0 { 1 } else { hash as u16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_station_is_in_a_set_of_its_own_kind() {
+        for last in 0..=u8::MAX {
+            let set = set([2, 0, 0, 0, 0, last]);
+            assert!(set != NO_STATION && usize::from(set) < STATION_SETS);
+        }
+        assert_ne!(set([2, 0, 0, 0, 0, 1]), set([2, 0, 0, 0, 0, 2]));
+        assert_ne!(set([2, 0, 0, 0, 0, 1]), set([2, 1, 0, 0, 0, 1]));
+    }
+}
