@@ -12,8 +12,9 @@
 //! 5. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
 //!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
 //! 6. [`netlink`]: the interfaces as they are, and being told of changes.
-//! 7. [`plan`] and [`prefixes`]: what should be; pure.
-//! 8. [`reconcile`] and [`attach`]: making it so.
+//! 7. [`plan`], [`prefixes`] and [`topology`]: what should be, and what lies below the interfaces; pure.
+//! 8. [`reconcile`] and [`attach`]: making it so; [`ethtool`]: what drivers have to be asked for it.
+//!    [`stations`]: who is behind which port of a bridge.
 //! 9. [`sysctl`]: forwarding, for as long as masq runs.
 //! 10. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
 //!     kernel programs cannot decide, logging. [`vitals`]: whether they get on.
@@ -31,6 +32,7 @@ pub mod control;
 pub mod daemon;
 pub mod duration;
 pub mod error;
+pub mod ethtool;
 pub mod events;
 pub mod kernel_types;
 pub mod log;
@@ -47,8 +49,10 @@ pub mod reconcile;
 pub mod reserved;
 pub mod shortage;
 pub mod slow;
+pub mod stations;
 pub mod status;
 pub mod survival;
 pub mod sweep;
 pub mod sysctl;
+pub mod topology;
 pub mod vitals;

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     netlink::{Address, Layer, Link, Snapshot},
     prefixes::{self, Prefixes},
+    topology::{self, Kind, Topology},
 };
 
 /// The state that is wanted.
@@ -23,6 +24,8 @@ pub struct Plan {
     pub interfaces: Vec<Interface>,
     /// Indices of all other interfaces of the machine: no WAN of ours.
     pub others: Vec<u32>,
+    /// The ports below the interfaces, each once, however many interfaces it serves.
+    pub ports: Vec<Port>,
     /// Content of the prefix table.
     pub prefixes: Prefixes,
     /// What the user should know about.
@@ -72,11 +75,25 @@ pub struct Present {
     pub address: Option<Ipv4Addr>,
     /// The largest TCP segment that connections over a WAN may announce; 0 for no limit.
     pub mss: u16,
-    /// Whether the fast path goes into the driver.
-    pub fast: Fast,
+    /// What is below it; or why the fast path stays in TC.
+    pub below: Result<Topology, String>,
 }
 
-/// Where the fast path of an interface should be.
+/// A port: a device whose driver the fast path may go into.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Where the fast path of its frames should be.
+    pub fast: Fast,
+    /// Whether tags have to stay in the frames: there are VLANs on top of it, and without its tag a
+    /// frame of theirs would look like one of the port itself.
+    pub tagged: bool,
+}
+
+/// Where the fast path of a port should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fast {
     /// In TC, and why.
@@ -136,6 +153,7 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
         .collect();
     let ours = |link: &&Link| config.interfaces().any(|name| name == link.name);
     let others = snapshot.links.iter().filter(|link| !ours(link)).map(|link| link.index).collect();
+    let ports = ports(config.mode, &interfaces, snapshot);
     let addresses = |wanted: fn(Role) -> bool| -> Vec<Address> {
         let chosen = interfaces.iter().filter(|interface| wanted(interface.role));
         let indexes = chosen.filter_map(|interface| Some(interface.present.as_ref()?.index));
@@ -154,7 +172,40 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
         &addresses(|role| role != Role::Lan),
         &external,
     );
-    Plan { interfaces, others, prefixes, warnings }
+    Plan { interfaces, others, ports, prefixes, warnings }
+}
+
+/// The ports below these interfaces.
+fn ports(mode: Mode, interfaces: &[Interface], snapshot: &Snapshot) -> Vec<Port> {
+    let mut ports: Vec<Port> = Vec::new();
+    for lane in interfaces.iter().flat_map(Interface::lanes) {
+        let known = ports.iter().any(|port| port.index == lane.port);
+        let Some(link) = snapshot.link_of(lane.port).filter(|_| !known) else { continue };
+        let on_top =
+            |other: &Link| other.stack.vlan.is_some() && other.stack.parent == Some(link.index);
+        ports.push(Port {
+            index: link.index,
+            name: link.name.clone(),
+            fast: fast(mode, link),
+            tagged: snapshot.links.iter().any(on_top),
+        });
+    }
+    ports
+}
+
+impl Interface {
+    /// The ways of its frames, as far as they are understood.
+    pub fn lanes(&self) -> impl Iterator<Item = &topology::Lane> {
+        let below = self.present.as_ref().and_then(|present| present.below.as_ref().ok());
+        below.into_iter().flat_map(|topology| &topology.lanes)
+    }
+}
+
+impl Present {
+    /// Whether it is its own port.
+    pub fn is_port(&self) -> bool {
+        self.below.as_ref().is_ok_and(|topology| topology.kind == Kind::Itself)
+    }
 }
 
 fn present(config: &Config, role: Role, link: &Link, snapshot: &Snapshot) -> Option<Present> {
@@ -171,8 +222,11 @@ fn present(config: &Config, role: Role, link: &Link, snapshot: &Snapshot) -> Opt
         Role::Lan => 0,
         Role::Wan(_) => mss_limit(config, link, snapshot),
     };
-    let fast = fast(config.mode, link, ethernet);
-    Some(Present { index: link.index, ethernet, mac: link.mac, address, mss, fast })
+    let below = match config.mode {
+        Mode::Tc | Mode::Kernel => Err("asked for".to_owned()),
+        Mode::Auto | Mode::Xdp => topology::resolve(link, snapshot),
+    };
+    Some(Present { index: link.index, ethernet, mac: link.mac, address, mss, below })
 }
 
 /// What hosts behind a LAN may take, whatever the router's own device there does: ordinary Ethernet.
@@ -192,11 +246,10 @@ fn mss_limit(config: &Config, wan: &Link, snapshot: &Snapshot) -> u16 {
     }
 }
 
-fn fast(mode: Mode, link: &Link, ethernet: bool) -> Fast {
+fn fast(mode: Mode, link: &Link) -> Fast {
     let tc = |why: &str| Fast::Tc(why.to_owned());
     match mode {
         Mode::Tc | Mode::Kernel => tc("asked for"),
-        _ if !ethernet => tc("no Ethernet header, which XDP needs"),
         Mode::Xdp => Fast::ForceXdp,
         Mode::Auto => match (&link.kind, link.hardware) {
             (Some(kind), _) => Fast::Tc(format!("virtual device ({kind})")),
@@ -213,7 +266,10 @@ mod tests {
     use masq_common::{be::Addr, settings::prefix};
 
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        netlink::{Stack, Vlan},
+    };
 
     fn config(rest: &str) -> Config {
         let words = format!("masq run {rest}");
@@ -234,6 +290,8 @@ mod tests {
             hardware: true,
             xdp: None,
             master: None,
+            up: true,
+            stack: Stack::default(),
         }
     }
 
@@ -255,6 +313,7 @@ mod tests {
                 address(3, "192.168.1.1", "192.168.1.0/24"),
                 address(9, "203.0.113.5", "203.0.113.1/32"),
             ],
+            sessions: Vec::new(),
         }
     }
 
@@ -263,7 +322,9 @@ mod tests {
         let plan = plan(&config("--lan eth1 --wan ppp0"), &machine());
         assert!(plan.warnings.is_empty());
         let lan = plan.interfaces[0].present.as_ref().unwrap();
-        assert_eq!((lan.index, &lan.fast), (3, &Fast::TryXdp));
+        assert!(lan.is_port());
+        let port = Port { index: 3, name: "eth1".into(), fast: Fast::TryXdp, tagged: false };
+        assert_eq!((lan.index, plan.ports), (3, vec![port]));
         let wan = &plan.interfaces[1];
         let device = wan.present.as_ref().unwrap().device(wan.role, Hooks::default());
         assert_eq!(device.address, Addr::from_octets([203, 0, 113, 5]));
@@ -338,10 +399,25 @@ mod tests {
     fn the_fast_path_is_chosen_by_mode_and_device() {
         let veth = Link { kind: Some("veth".into()), hardware: false, ..link(2, "v0") };
         let busy = Link { xdp: Some(17), ..link(2, "eth0") };
-        let is_tc = |mode, link: &Link, ethernet| matches!(fast(mode, link, ethernet), Fast::Tc(_));
-        assert!(is_tc(Mode::Auto, &veth, true) && is_tc(Mode::Auto, &busy, true));
-        assert!(is_tc(Mode::Tc, &link(2, "eth0"), true) && is_tc(Mode::Xdp, &veth, false));
-        assert_eq!(fast(Mode::Auto, &link(2, "eth0"), true), Fast::TryXdp);
-        assert_eq!(fast(Mode::Xdp, &veth, true), Fast::ForceXdp);
+        let is_tc = |mode, link: &Link| matches!(fast(mode, link), Fast::Tc(_));
+        assert!(is_tc(Mode::Auto, &veth) && is_tc(Mode::Auto, &busy));
+        assert!(is_tc(Mode::Tc, &link(2, "eth0")));
+        assert_eq!(fast(Mode::Auto, &link(2, "eth0")), Fast::TryXdp);
+        assert_eq!(fast(Mode::Xdp, &veth), Fast::ForceXdp);
+    }
+
+    #[test]
+    fn a_port_is_planned_once_and_keeps_the_tags_of_its_vlans() {
+        let mut machine = machine();
+        for (index, name, id) in [(5, "eth0.7", 7), (6, "eth0.8", 8)] {
+            let tag = Vlan { id, ordinary: true, priorities: 0 };
+            let stack = Stack { parent: Some(2), vlan: Some(tag), ..Stack::default() };
+            let kind = Some("vlan".into());
+            machine.links.push(Link { kind, hardware: false, stack, ..link(index, name) });
+        }
+        let plan = |rest: &str| plan(&config(rest), &machine).ports;
+        let port = Port { index: 2, name: "eth0".into(), fast: Fast::TryXdp, tagged: true };
+        assert_eq!(plan("--lan eth0.8 --wan eth0.7"), [port]);
+        assert_eq!(plan("--lan eth0.8 --wan eth0.7 --mode tc"), []);
     }
 }

@@ -68,6 +68,8 @@ pub struct Plane {
     pub next_hops: NextHops,
     /// Why sessions do not remember their next hops; `None` if they do.
     pub asks_always: Option<String>,
+    /// Why nothing may be sent to the ports of bridges past the kernel; `None` if it may.
+    pub bridges_untold: Option<String>,
     /// What the programs are told.
     pub policy: RefCell<Policy>,
     ebpf: RefCell<Ebpf>,
@@ -114,12 +116,15 @@ impl Plane {
         }
         let mut streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
-        let watched = match offsets {
-            Ok(_) => {
-                next_hops::watch_neighbours(&mut ebpf, pins).and_then(|()| forget(&ebpf, false))
+        let (watched, stations) = match &offsets {
+            Ok(offsets) => {
+                let watched = next_hops::watch_neighbours(&mut ebpf, pins);
+                let watched = watched.and_then(|()| forget(&ebpf, false));
+                (watched, next_hops::watch_stations(&mut ebpf, offsets, pins))
             }
-            Err(error) => Err(error),
+            Err(error) => (Err(anyhow!("{error:#}")), Err(anyhow!("{error:#}"))),
         };
+        let bridges_untold = stations.err().map(|error| format!("{error:#}"));
         let asks_always = watched.err().map(|error| format!("{error:#}"));
         let mut settings = settings(config, asks_always.is_none());
         if adopt {
@@ -145,6 +150,7 @@ impl Plane {
             fragments: Fragments::take(&mut ebpf)?,
             next_hops: NextHops::take(&mut ebpf)?,
             asks_always,
+            bridges_untold,
             policy: RefCell::new(policy),
             ebpf: RefCell::new(ebpf),
         };

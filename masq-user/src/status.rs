@@ -114,6 +114,7 @@ pub fn changes(before: &[InterfaceInfo], now: &[InterfaceInfo]) -> Vec<String> {
         why: String::new(),
         address: None,
         mss: None,
+        ports: Vec::new(),
         ..now.clone()
     };
     now.iter()
@@ -131,6 +132,9 @@ fn change(before: &InterfaceInfo, now: &InterfaceInfo) -> Vec<String> {
         (Some(_), None, _) => lines.push(format!("{name} ({role}) has vanished; waiting for it")),
         (old, new, Some(mode)) if old != new || before.mode.is_none() => {
             lines.push(format!("{name} ({role}): attached with {}: {why}", mode.as_str()));
+        }
+        (_, Some(_), Some(mode)) if before.why != *why => {
+            lines.push(format!("{name} ({role}): now with {}: {why}", mode.as_str()));
         }
         _ => {}
     }
@@ -168,6 +172,7 @@ mod tests {
             why: "virtual device (veth)".into(),
             address: address.map(Into::into),
             mss: None,
+            ports: Vec::new(),
         }
     }
 
@@ -224,6 +229,9 @@ mod tests {
             ["ppp0 (wan) has vanished; waiting for it", "ppp0 has lost its address 203.0.113.5"]
         );
         let back = InterfaceInfo { index: Some(9), ..old.clone() };
-        assert_eq!(lines(&gone(old), &back).len(), 2);
+        assert_eq!(lines(&gone(old.clone()), &back).len(), 2);
+        // A PPPoE session that was dialled again in place, or a port of a bridge that has come.
+        let moved = InterfaceInfo { mode: Some(Mode::Xdp), why: "PPPoE".into(), ..old.clone() };
+        assert_eq!(lines(&old, &moved), ["ppp0 (wan): now with xdp: PPPoE"]);
     }
 }

@@ -15,13 +15,17 @@ pub enum Hook {
     WanIn,
     /// Packets that come in through a LAN.
     LanIn,
-    /// Packets of both kinds of interface, before the kernel makes a socket buffer of them.
+    /// Packets of both kinds of interface, before the kernel makes a socket buffer of them: a hook of
+    /// the ports below the interfaces.
     Fast,
 }
 
 impl Hook {
     /// All hooks, in the order of attaching.
     pub const ALL: [Self; 4] = [Self::WanOut, Self::WanIn, Self::LanIn, Self::Fast];
+
+    /// Those of the interfaces themselves, which are TC's.
+    pub const TC: [Self; 3] = [Self::WanOut, Self::WanIn, Self::LanIn];
 
     /// The hook in one word.
     pub const fn as_str(self) -> &'static str {
@@ -38,7 +42,7 @@ impl Hook {
         match self {
             Self::WanOut | Self::WanIn => matches!(role, Role::Wan(_)),
             Self::LanIn => matches!(role, Role::Lan),
-            Self::Fast => true,
+            Self::Fast => false,
         }
     }
 
@@ -97,8 +101,8 @@ mod tests {
     #[test]
     fn each_role_has_its_hooks() {
         let hooks = |role| Hook::ALL.into_iter().filter(move |hook| hook.belongs_to(role));
-        assert!(hooks(Role::Lan).eq([Hook::LanIn, Hook::Fast]));
-        assert!(hooks(Role::Wan(1)).eq([Hook::WanOut, Hook::WanIn, Hook::Fast]));
+        assert!(hooks(Role::Lan).eq([Hook::LanIn]));
+        assert!(hooks(Role::Wan(1)).eq([Hook::WanOut, Hook::WanIn]));
     }
 
     #[test]

@@ -5,29 +5,33 @@
 //! inside source from leaving. XDP comes last and goes first: it only makes faster what works
 //! without it.
 //!
+//! The programs of TC are on the interfaces that were named ([`Attached`]), the one of XDP on the ports
+//! below them ([`Ports`]).
+//!
 //! Where the data plane is pinned ([`crate::survival`]), a hook that an earlier daemon has left on an
 //! interface is not attached to again: its link gets the new program, from one packet to the next.
 
 mod clsact;
 mod hook;
+mod ports;
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use aya::programs::{
-    LinkOrder, ProgramError, TcAttachType, XdpMode,
+    LinkOrder, ProgramError, TcAttachType,
     links::{FdLink, Link as _},
     tc::{SchedClassifierLink, TcAttachOptions},
-    xdp::{XdpError, XdpLink},
 };
 
 pub use self::{
     clsact::remove_filters,
     hook::{Hook, TcKind},
+    ports::{Ports, put_tags_back},
 };
 
 use crate::{
-    plan::{Fast, Hooks, Interface, Present, Role},
+    plan::{Interface, Present, Role},
     plane::Plane,
     survival::{
         estate::Estate,
@@ -35,36 +39,23 @@ use crate::{
     },
 };
 
-/// A program that is attached; taken off when dropped.
-enum Link {
-    Tc(SchedClassifierLink),
-    Xdp(XdpLink),
-}
-
-/// The programs on one interface.
+/// The programs of TC on one interface; taken off when dropped.
 pub struct Attached {
     /// Name of the interface.
     pub name: String,
     index: u32,
-    links: BTreeMap<Hook, Link>,
+    links: BTreeMap<Hook, SchedClassifierLink>,
     /// Whether all hooks have been tried.
     pub complete: bool,
     pins: Option<Rc<Pins>>,
     /// Whether the clsact qdisc is ours to remove.
     pub owns_clsact: bool,
-    /// Why the fast path is where it is.
-    pub why: String,
 }
 
 impl Attached {
-    /// Whether the fast path is in the driver.
-    pub fn is_xdp(&self) -> bool {
-        self.links.contains_key(&Hook::Fast)
-    }
-
-    /// What of it the device table tells.
-    pub fn hooks(&self) -> Hooks {
-        Hooks { xdp: self.is_xdp(), wan_out: self.links.contains_key(&Hook::WanOut) }
+    /// Whether what leaves by it is translated.
+    pub fn has_wan_out(&self) -> bool {
+        self.links.contains_key(&Hook::WanOut)
     }
 
     /// Takes the program off one hook, if there is one. What has vanished with its interface is
@@ -74,19 +65,14 @@ impl Attached {
         if let (Some(_), Some(pins)) = (&link, &self.pins) {
             pins.drop_link(&link_name(hook, self.index));
         }
-        let result = match link {
-            Some(Link::Tc(link)) => link.detach(),
-            Some(Link::Xdp(link)) => link.detach(),
-            None => Ok(()),
-        };
-        if let Err(error) = result {
+        if let Some(Err(error)) = link.map(SchedClassifierLink::detach) {
             tracing::debug!(?hook, %error, "program was off already");
         }
     }
 
     /// Takes everything off, in the reverse order of attaching.
     pub fn detach_all(&mut self) {
-        Hook::ALL.iter().rev().for_each(|&hook| self.detach(hook));
+        Hook::TC.iter().rev().for_each(|&hook| self.detach(hook));
     }
 }
 
@@ -99,6 +85,8 @@ pub struct Attacher {
     /// Interfaces whose clsact qdisc an earlier daemon has added. If that is not known, one with
     /// filters of masq is taken for its own.
     own_qdiscs: Option<Vec<String>>,
+    /// Devices that an earlier daemon has had leave the tags in the frames.
+    own_tags: Vec<String>,
 }
 
 impl Attacher {
@@ -106,7 +94,8 @@ impl Attacher {
     /// are used on.
     pub fn new(plane: Rc<Plane>, estate: &Estate) -> Self {
         let (pins, own_qdiscs) = (estate.pins.clone(), estate.known_qdiscs.clone());
-        Self { plane, kind: estate.manifest.tc, pins, own_qdiscs }
+        let own_tags = estate.manifest.tags.clone();
+        Self { plane, kind: estate.manifest.tc, pins, own_qdiscs, own_tags }
     }
 
     /// How TC programs are attached.
@@ -121,8 +110,8 @@ impl Attacher {
             Some(present) => vec![present.ethernet],
             None => vec![true, false],
         };
-        for hook in Hook::ALL.into_iter().filter(|hook| hook.belongs_to(interface.role)) {
-            for &ethernet in kinds.iter().filter(|_| hook != Hook::Fast) {
+        for hook in Hook::TC.into_iter().filter(|hook| hook.belongs_to(interface.role)) {
+            for &ethernet in &kinds {
                 self.plane.load_classifier(hook.program(ethernet))?;
             }
         }
@@ -150,17 +139,14 @@ impl Attacher {
             complete: false,
             pins: self.pins.clone(),
             owns_clsact,
-            why: String::new(),
         })
     }
 
     /// Whether an earlier daemon has left a link at a hook that the interface is to have.
     pub fn is_left(&self, hook: Hook, interface: &Interface, present: &Present) -> bool {
-        let wanted = hook.belongs_to(interface.role)
-            && !(hook == Hook::Fast && matches!(present.fast, Fast::Tc(_)));
         // Filters need no pin; attaching finds out whether they are there.
-        let filter = self.kind == TcKind::Clsact && hook != Hook::Fast;
-        wanted && (filter || self.pinned(hook, present.index).is_some())
+        let filter = self.kind == TcKind::Clsact;
+        hook.belongs_to(interface.role) && (filter || self.pinned(hook, present.index).is_some())
     }
 
     /// Takes off what earlier daemons have left and nobody uses.
@@ -181,9 +167,6 @@ impl Attacher {
         if !hook.belongs_to(interface.role) || attached.links.contains_key(&hook) {
             return Ok(());
         }
-        if hook == Hook::Fast {
-            return self.attach_fast(interface, present, attached);
-        }
         let program = hook.program(present.ethernet);
         let link = match self.kind {
             TcKind::Tcx => self.attach_tcx(hook, program, attached),
@@ -191,7 +174,7 @@ impl Attacher {
         };
         let link =
             link.with_context(|| format!("cannot attach {program} to {}", interface.name))?;
-        attached.links.insert(hook, Link::Tc(link));
+        attached.links.insert(hook, link);
         Ok(())
     }
 
@@ -245,81 +228,8 @@ impl Attacher {
             pins.drop_link(&link_name(hook, index));
         }
     }
-
-    fn attach_fast(
-        &self,
-        interface: &Interface,
-        present: &Present,
-        attached: &mut Attached,
-    ) -> Result<()> {
-        let forced = match &present.fast {
-            Fast::Tc(why) => {
-                attached.why.clone_from(why);
-                return Ok(());
-            }
-            Fast::TryXdp => false,
-            Fast::ForceXdp => true,
-        };
-        match self.attach_xdp(present.index) {
-            Ok(link) => {
-                attached.links.insert(Hook::Fast, Link::Xdp(link));
-                let why = if forced { "asked for" } else { "network card whose driver can" };
-                attached.why = why.to_owned();
-                Ok(())
-            }
-            Err(why) if forced => Err(anyhow!(
-                "cannot attach native XDP to {}: {why}; use --mode auto or --mode tc",
-                interface.name
-            )),
-            Err(why) => {
-                attached.why = format!("native XDP is not possible: {why}");
-                Ok(())
-            }
-        }
-    }
-
-    fn attach_xdp(&self, index: u32) -> Result<XdpLink, String> {
-        let attached = self.plane.with_fast_xdp(|program| {
-            if let Some(left) = self.pinned(Hook::Fast, index) {
-                match program.attach_to_link(left.try_into()?) {
-                    Ok(id) => return Ok(Ok(program.take_link(id)?)),
-                    Err(error) => self.useless(Hook::Fast, index, &error),
-                }
-            }
-            // Driver mode only: generic XDP is slower than TC and breaks up GSO packets.
-            let link = match program.attach_to_if_index(index, XdpMode::Driver) {
-                Ok(id) => program.take_link(id)?,
-                Err(error) => return Ok(Err(explain(&error))),
-            };
-            match &self.pins {
-                Some(pins) => Ok(Ok(keep(pins, Hook::Fast, index, link.try_into()?)?.try_into()?)),
-                None => Ok(Ok(link)),
-            }
-        });
-        attached.unwrap_or_else(|error| Err(format!("{error:#}")))
-    }
 }
 
 fn keep(pins: &Pins, hook: Hook, index: u32, link: FdLink) -> Result<FdLink> {
     pins.keep(&link_name(hook, index), link)
-}
-
-/// Why a driver did not take an XDP program.
-fn explain(error: &ProgramError) -> String {
-    let code = match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
-        _ => None,
-    };
-    match code {
-        Some(libc::EOPNOTSUPP) => "the driver does not support it".to_owned(),
-        Some(libc::EBUSY | libc::EEXIST) => "another XDP program is attached".to_owned(),
-        Some(libc::EINVAL | libc::ERANGE) => {
-            "the driver refused it (the MTU may be too large, or LRO may be on)".to_owned()
-        }
-        Some(libc::ENOMEM | libc::ENOSPC) => {
-            "the driver has too few queues or too little memory for it".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }

@@ -13,7 +13,8 @@ use crate::{
     cli::MssClamp,
     config::Config,
     netlink::{Layer, Link, Snapshot},
-    plan::{Fast, Plan},
+    plan::{self, Fast, Plan, Port},
+    topology,
 };
 
 /// What keeps masq from starting on these interfaces.
@@ -30,14 +31,49 @@ pub fn refusals(config: &Config, snapshot: &Snapshot, plan: &Plan) -> Vec<Findin
 
 /// Everything else that there is to say about them.
 pub fn remarks(config: &Config, facts: &Facts) -> Vec<Finding> {
+    let plan = plan::plan(config, &facts.snapshot);
     let mut findings = Vec::new();
     for name in config.interfaces() {
         let Some(device) = facts.device(name) else { continue };
         findings.extend(state(device));
-        findings.extend(fast::judge(config, facts, device));
+        findings.extend(below(&plan, name));
+        findings.extend(fast::judge(config, facts, &plan, device));
+    }
+    // What is below them decides how fast they are, too.
+    let named = |port: &&Port| config.interfaces().any(|name| *name == port.name);
+    for port in plan.ports.iter().filter(|port| !named(port)) {
+        let Some(device) = facts.device(&port.name) else { continue };
+        findings.extend(fast::judge(config, facts, &plan, device));
     }
     findings.extend(sizes(config, facts));
     findings
+}
+
+/// What an interface that is not its own port stands on.
+fn below(plan: &Plan, name: &str) -> Option<Finding> {
+    const CHECK: &str = "interfaces.below";
+    let interface = plan.interfaces.iter().find(|interface| interface.name == name)?;
+    let present = interface.present.as_ref().filter(|present| !present.is_port())?;
+    let text = match &present.below {
+        // Of a mode that was asked for, or of a device without Ethernet, there is nothing to say.
+        Err(why) if why.starts_with("asked") || why.starts_with("no Ethernet") => return None,
+        Err(why) => {
+            let text = format!("{name}: the fast path is in TC, which is slower: {why}");
+            return Some(Finding::note(CHECK, text).of(name));
+        }
+        Ok(topology) => {
+            let state = |index| {
+                let port = plan.ports.iter().find(|port| port.index == index);
+                match port.map(|port| &port.fast) {
+                    Some(Fast::Tc(why)) => (false, why.as_str()),
+                    Some(Fast::TryXdp | Fast::ForceXdp) => (true, ""),
+                    None => (false, "it has gone"),
+                }
+            };
+            format!("{name}: {}", topology::describe(topology, state))
+        }
+    };
+    Some(Finding::ok(CHECK, text).of(name))
 }
 
 fn missing(config: &Config, snapshot: &Snapshot) -> Vec<Finding> {
@@ -96,11 +132,9 @@ fn ports(config: &Config, snapshot: &Snapshot) -> Vec<Finding> {
 /// With `--mode xdp`, a program of somebody else is in the way.
 fn foreign_xdp(snapshot: &Snapshot, plan: &Plan) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for interface in &plan.interfaces {
-        let forced = interface.present.as_ref().is_some_and(|now| now.fast == Fast::ForceXdp);
-        let program = snapshot.link(&interface.name).and_then(|link| link.xdp);
-        if let (true, Some(id)) = (forced, program) {
-            let name = &interface.name;
+    for port in plan.ports.iter().filter(|port| port.fast == Fast::ForceXdp) {
+        let name = &port.name;
+        if let Some(id) = snapshot.link(name).and_then(|link| link.xdp) {
             let text = format!("another XDP program (id {id}) is attached to {name}");
             let advice = format!(
                 "remove it with `ip link set dev {name} xdp off` or its owner, or use --mode tc"
@@ -184,7 +218,7 @@ mod tests {
 
     fn machine_with(names: &[&str]) -> Snapshot {
         let links = (1..).zip(names).map(|(index, name)| link(index, name)).collect();
-        Snapshot { links, addresses: Vec::new() }
+        Snapshot { links, ..Snapshot::default() }
     }
 
     /// What refuses to start, in words.

@@ -6,7 +6,7 @@ use super::facts::{Device, Ethtool, Facts, Kernel, Outward, PerInterface, Sysctl
 use crate::{
     cli::{Cli, Command},
     config::Config,
-    netlink::{Address, Layer, Link, Snapshot},
+    netlink::{Address, Layer, Link, Snapshot, Stack},
 };
 
 use super::{Finding, Severity};
@@ -37,6 +37,8 @@ pub(super) fn link(index: u32, name: &str) -> Link {
         xdp: None,
         mtu: 1500,
         master: None,
+        up: true,
+        stack: Stack::default(),
     }
 }
 
@@ -70,6 +72,7 @@ pub(super) fn facts() -> Facts {
                 address(2, "203.0.113.5/24"),
                 address(3, "198.51.100.5/24"),
             ],
+            sessions: Vec::new(),
         },
         devices: (1..).zip(names).map(|(index, name)| device(index, name)).collect(),
         outward: vec![Outward { lan: "lan0".into(), by: Some(2) }],

@@ -128,6 +128,7 @@ mod tests {
             why: "asked for".into(),
             address: Some([203, 0, 113, 5].into()),
             mss: None,
+            ports: Vec::new(),
         };
         assert_eq!(describe(&wan), "wan ppp0 203.0.113.5, tc: asked for");
         let gone = InterfaceInfo { index: None, mode: None, address: None, ..wan.clone() };

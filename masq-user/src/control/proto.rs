@@ -187,6 +187,23 @@ pub struct InterfaceInfo {
     /// The largest TCP segment that connections over a WAN may announce, in bytes; null for no limit.
     #[serde(default)]
     pub mss: Option<u16>,
+    /// The ports that its frames come in and go out by, as far as they are known: the interface itself,
+    /// the ports of a bridge, the device below a VLAN or a PPPoE session.
+    #[serde(default)]
+    pub ports: Vec<PortInfo>,
+}
+
+/// A port below an interface.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PortInfo {
+    /// Its name.
+    pub name: String,
+    /// Id of the VLAN whose frames are the interface's; null for those without a tag.
+    pub vlan: Option<u16>,
+    /// Where the fast path of these frames is.
+    pub mode: Mode,
+    /// Why there.
+    pub why: String,
 }
 
 impl InterfaceInfo {

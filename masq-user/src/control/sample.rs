@@ -15,6 +15,7 @@ pub(crate) fn stats() -> Stats {
         mode: Some(Mode::Tc),
         why: "asked for".into(),
         mss: None,
+        ports: Vec::new(),
         address: address.map(Into::into),
     };
     let gone = InterfaceInfo { index: None, mode: None, ..interface("ppp1", "wan", None) };

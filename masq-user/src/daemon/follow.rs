@@ -5,7 +5,7 @@ use std::{cell::RefCell, io::Write as _, rc::Rc, time::Duration};
 use anyhow::Result;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::reload::Reloader;
@@ -24,6 +24,9 @@ const BACKSTOP: Duration = Duration::from_secs(30);
 
 /// How long the follower takes at most, with much to spare, from one look to the next.
 pub(super) const PROGRESS: Duration = Duration::from_secs(3 * BACKSTOP.as_secs());
+
+/// So often, while they matter, PPPoE sessions are looked at: they change without a message.
+const SESSIONS: Duration = Duration::from_secs(1);
 
 /// What has failed is tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,9 +56,15 @@ impl Follower {
         let mut next_look = Instant::now() + BACKSTOP;
         loop {
             self.pulse.beat();
+            let dials = self.gateway.follows_sessions();
             tokio::select! {
                 () = self.changes.next() => {}
                 () = sleep_until(next_look) => {}
+                () = sleep(SESSIONS), if dials => {
+                    if !self.gateway.sessions_have_changed() {
+                        continue;
+                    }
+                }
                 asked = reloader.next() => {
                     reloader.serve(asked, self, estate).await;
                     self.say(status);
@@ -90,7 +99,7 @@ impl Follower {
         self.gateway.configure(Rc::clone(config));
         self.gateway.load(snapshot)?;
         let result = self.gateway.apply(snapshot).await;
-        estate.owns(self.gateway.own_qdiscs());
+        estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
         match result {
             // It was so before.
             Err(error) if !strict && self.trouble.as_ref() == Some(&format!("{error:#}")) => {}
@@ -104,7 +113,7 @@ impl Follower {
         self.gateway.outdate_next_hops();
         let snapshot = self.netlink.snapshot().await?;
         let result = self.gateway.apply(&snapshot).await;
-        estate.owns(self.gateway.own_qdiscs());
+        estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
         result
     }
 

@@ -39,6 +39,7 @@ use crate::{
     reconcile::Gateway,
     reserved, shortage,
     slow::{service, socket::RawSocket},
+    stations,
     status::Status,
     survival::{
         self,
@@ -192,6 +193,9 @@ async fn serve(
     let looked = Rc::new(Notify::new());
     let mut services = spawn_services(&subject, server, streams, socket, &vitals);
     let pulse = vitals.expect("follower of interfaces and addresses", follow::PROGRESS);
+    let (plane, bridges) = (Rc::clone(&subject.plane), gateway.bridges());
+    let alive = vitals.expect("follower of bridges", stations::PROGRESS);
+    services.spawn_local(stations::run(plane, bridges, alive));
     let mut reloader = Reloader::new(options, current, Rc::clone(&subject.plane), hangup, requests);
     if let Some(listener) = metrics {
         services.spawn_local(metrics::run(listener, Rc::clone(&subject)));
@@ -240,7 +244,7 @@ async fn attach(
         gateway.adopt(snapshot)?;
     }
     let applied = gateway.apply(snapshot).await;
-    estate.owns(gateway.own_qdiscs());
+    estate.owns(gateway.own_qdiscs(), gateway.own_tags());
     applied?;
     if estate.survival.adopted {
         gateway.drop_lost().await?;

@@ -147,8 +147,8 @@ impl<'a> Reloader<'a> {
         follower: &mut Follower,
         estate: &mut Estate,
     ) -> Result<()> {
-        let snapshot = follower.netlink.snapshot().await?;
-        // What is attached to the others is our own.
+        // A port may serve an interface already.
+        let snapshot = follower.gateway.foreign(follower.netlink.snapshot().await?);
         // A new LAN has to be there, also where those of the start are waited for: it may be misspelt.
         let none = Config {
             wans: Vec::new(),

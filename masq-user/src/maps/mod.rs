@@ -5,6 +5,7 @@ mod accounts;
 pub mod batch;
 mod counters;
 mod fragments;
+mod links;
 mod next_hops;
 mod policy;
 mod ports;
@@ -19,6 +20,7 @@ use aya::{
 pub use accounts::Accounts;
 pub use counters::{Counters, PortsHeld};
 pub use fragments::Fragments;
+pub use links::{Links, Lower};
 pub use next_hops::NextHops;
 pub use policy::{Devices, Policy, PrefixTable, SettingsCell};
 pub use ports::Ports;
@@ -43,4 +45,17 @@ where
     T: TryFrom<Map, Error = MapError>,
 {
     T::try_from(map).with_context(|| format!("map {name} of the kernel object has another layout"))
+}
+
+/// Takes it for done if what was to be removed is not there.
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }

@@ -1,4 +1,4 @@
-//! The table of next hops that sessions remember: how full it is.
+//! The table of next hops that sessions remember: how full it is, and what its generations count.
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -8,6 +8,7 @@ use aya::{
 use masq_common::{
     abi::maps,
     hop::{Generations, HOPS},
+    link::STATION_SETS,
 };
 
 use super::typed;
@@ -23,7 +24,22 @@ impl NextHops {
 
     /// Whether so many entries are in use that further next hops may find none.
     pub fn is_nearly_full(&self) -> Result<bool> {
-        let generations = self.0.get(&0, 0).context("cannot read the table of next hops")?;
-        Ok(generations.used > u64::from(HOPS) * 3 / 4)
+        Ok(self.generations()?.used > u64::from(HOPS) * 3 / 4)
+    }
+
+    /// What legs and exits of PPPoE sessions have to be written with to hold; to be read before the
+    /// sessions are.
+    pub fn discoveries(&self) -> Result<u32> {
+        Ok(self.generations()?.discoveries())
+    }
+
+    /// What places of stations have to be written with to hold, for each set of stations; to be read
+    /// before the bridges are.
+    pub fn stations(&self) -> Result<[u32; STATION_SETS]> {
+        Ok(self.generations()?.stations.map(|count| count as u32))
+    }
+
+    fn generations(&self) -> Result<Generations> {
+        self.0.get(&0, 0).context("cannot read the generations of next hops")
     }
 }

@@ -1,4 +1,5 @@
-//! What the daemon tells the programs: settings, devices, prefixes.
+//! What the daemon tells the programs: settings, devices, prefixes; and what lies below the devices
+//! ([`super::links`]).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use masq_common::{
     settings::{Device, Settings, switches},
 };
 
-use super::typed;
+use super::{Links, absent_is_fine, typed};
 use crate::prefixes::Prefixes;
 
 /// Everything that the programs are told.
@@ -25,6 +26,8 @@ pub struct Policy {
     pub devices: Devices,
     /// What is true of which addresses.
     pub prefixes: PrefixTable,
+    /// What lies below the interfaces.
+    pub links: Links,
 }
 
 impl Policy {
@@ -34,6 +37,7 @@ impl Policy {
             settings: SettingsCell::new(typed(ebpf, maps::SETTINGS)?),
             devices: Devices(typed(ebpf, maps::DEVICES)?),
             prefixes: PrefixTable(typed(ebpf, maps::PREFIXES)?),
+            links: Links::take(ebpf)?,
         })
     }
 }
@@ -149,16 +153,4 @@ impl PrefixTable {
 
 fn key(net: Ipv4Net) -> Key<u32> {
     Key::new(u32::from(net.prefix_len()), Addr::from(net.addr()).raw())
-}
-
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
-    match result {
-        Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
 }

@@ -5,7 +5,10 @@
 //! and a slow timer in [`crate::daemon`] makes up for those that never come.
 
 mod clsact;
+pub mod fdb;
+pub mod pppoe;
 mod snapshot;
+mod stack;
 
 use std::{cell::RefCell, pin::pin, time::Duration};
 
@@ -18,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 pub use clsact::remove_clsact;
 pub use snapshot::{Address, Layer, Link, Snapshot};
+pub use stack::{BridgePort, Stack, Vlan};
 
 /// At least so long between two answers: events that come together (an interface that goes up
 /// sends several) are taken as one. The first is answered at once, because until masq has attached
@@ -85,7 +89,7 @@ impl Netlink {
         let addresses = pin!(handle.address().get().execute());
         let addresses =
             collect(addresses, Address::from_message).await.context("cannot list the addresses")?;
-        Ok(Snapshot { links, addresses })
+        Ok(Snapshot { links, addresses, sessions: pppoe::sessions() })
     }
 }
 

@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp},
+    link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp},
 };
+
+use super::{pppoe::Session, stack::Stack};
 
 /// Everything that masq wants to know about the interfaces of the machine.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -16,12 +18,19 @@ pub struct Snapshot {
     pub links: Vec<Link>,
     /// All IPv4 addresses, in the order of the kernel: the oldest primary one of a link first.
     pub addresses: Vec<Address>,
+    /// The PPPoE sessions.
+    pub sessions: Vec<Session>,
 }
 
 impl Snapshot {
     /// The link of this name.
     pub fn link(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The link with this index.
+    pub fn link_of(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
     }
 
     /// The addresses of a link.
@@ -33,6 +42,14 @@ impl Snapshot {
     pub fn without_xdp(mut self, programs: &[u32]) -> Self {
         for link in &mut self.links {
             link.xdp = link.xdp.filter(|program| !programs.contains(program));
+        }
+        self
+    }
+
+    /// The same without the XDP programs on these links.
+    pub fn without_xdp_on(mut self, ours: impl Fn(u32) -> bool) -> Self {
+        for link in &mut self.links {
+            link.xdp = link.xdp.filter(|_| !ours(link.index));
         }
         self
     }
@@ -64,6 +81,10 @@ pub struct Link {
     pub xdp: Option<u32>,
     /// Index of the bridge, bond or VRF that it is a port of.
     pub master: Option<u32>,
+    /// Whether the administrator has turned it on.
+    pub up: bool,
+    /// What it stands on.
+    pub stack: Stack,
 }
 
 /// What the frames of a device begin with.
@@ -103,7 +124,10 @@ impl Link {
             hardware: false,
             xdp: None,
             master: None,
+            up: message.header.flags.contains(LinkFlags::Up),
+            stack: Stack::default(),
         };
+        let mut elsewhere = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
@@ -117,12 +141,17 @@ impl Link {
                         LinkInfo::Kind(kind) => Some(kind.to_string()),
                         _ => None,
                     });
+                    link.stack.read(infos);
                 }
                 LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Link(index) => link.stack.parent = Some(*index),
+                // Its parent's index is one of that namespace then.
+                LinkAttribute::LinkNetNsId(_) => elsewhere = true,
                 LinkAttribute::Xdp(attributes) => link.xdp = xdp_program(attributes),
                 _ => {}
             }
         }
+        link.stack.parent = link.stack.parent.filter(|index| *index != 0 && !elsewhere);
         (!link.name.is_empty()).then_some(link)
     }
 }
@@ -231,8 +260,8 @@ mod tests {
             message([10, 1, 0, 2], [10, 1, 0, 2], 24),
         ];
         let snapshot = Snapshot {
-            links: Vec::new(),
             addresses: messages.iter().filter_map(Address::from_message).collect(),
+            ..Snapshot::default()
         };
         assert_eq!(snapshot.external_address(7), Some(Ipv4Addr::new(10, 0, 0, 9)));
         assert_eq!(snapshot.external_address(8), None);

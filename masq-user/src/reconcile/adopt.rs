@@ -17,9 +17,11 @@ impl Gateway {
     pub fn adopt(&mut self, snapshot: &Snapshot) -> Result<()> {
         self.devices = self.plane.policy.borrow().devices.all()?;
         self.prefixes = self.plane.policy.borrow().prefixes.all()?;
+        self.tables.legs = self.plane.policy.borrow().links.legs.all()?;
+        self.tables.exits = self.plane.policy.borrow().links.exits.all()?;
         self.adopting = true;
         let plan = plan::plan(&self.config, snapshot);
-        for hook in Hook::ALL {
+        for hook in Hook::TC {
             for interface in &plan.interfaces {
                 let Some(present) = &interface.present else { continue };
                 if !self.attacher.is_left(hook, interface, present) {
@@ -34,6 +36,7 @@ impl Gateway {
                 result?;
             }
         }
+        self.adopt_ports(&plan)?;
         // What the WANs had when the earlier daemon wrote last.
         let mut addresses = vec![None; self.config.wans.len()];
         for device in self.devices.values().filter(|device| device.role == role::WAN) {

@@ -2,24 +2,27 @@
 //! interfaces that have appeared, lets go of those that have vanished.
 
 mod adopt;
+mod below;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use anyhow::Result;
 use masq_common::settings::Device;
+use tokio::sync::watch;
 
+use self::below::Heard;
 use crate::{
-    attach::{Attached, Attacher, Hook},
-    cli,
+    attach::{Attached, Attacher, Hook, Ports},
     config::Config,
-    control::proto::{InterfaceInfo, Mode},
-    netlink::{Netlink, Snapshot, remove_clsact},
+    netlink::{Netlink, Snapshot, pppoe, remove_clsact},
     plan::{self, Interface, Plan, Present, Role},
     plane::Plane,
     prefixes::Prefixes,
+    stations::Served,
     status::{self, Status},
     survival::leftover::Leftover,
     sweep,
+    topology::Tables,
 };
 
 /// The data plane as it is, and how to change it.
@@ -31,6 +34,14 @@ pub struct Gateway {
     status: Rc<RefCell<Status>>,
     /// Programs by interface index.
     attached: BTreeMap<u32, Attached>,
+    /// The ports below them.
+    ports: Ports,
+    /// Legs and exits as written.
+    tables: Tables,
+    /// The PPPoE sessions that those are true of, while there may be any.
+    heard: Option<Heard>,
+    /// The bridges whose stations have to be followed.
+    bridges: watch::Sender<Vec<Served>>,
     /// The device table as written.
     devices: BTreeMap<u32, Device>,
     /// The prefix table as written.
@@ -55,6 +66,7 @@ impl Gateway {
         status: Rc<RefCell<Status>>,
         leftovers: Vec<Leftover>,
     ) -> Self {
+        let ports = Ports::new(&attacher);
         Self {
             config,
             plane,
@@ -62,6 +74,10 @@ impl Gateway {
             netlink,
             status,
             attached: BTreeMap::new(),
+            ports,
+            tables: Tables::default(),
+            heard: None,
+            bridges: watch::Sender::new(Vec::new()),
             devices: BTreeMap::new(),
             prefixes: Prefixes::new(),
             warnings: Vec::new(),
@@ -69,6 +85,11 @@ impl Gateway {
             adopting: false,
             outdated: false,
         }
+    }
+
+    /// Tells which bridges' stations have to be followed.
+    pub fn bridges(&self) -> watch::Receiver<Vec<Served>> {
+        self.bridges.subscribe()
     }
 
     /// Takes another configuration, with the same WANs. [`Gateway::apply`] brings it about.
@@ -86,6 +107,9 @@ impl Gateway {
     /// Makes the data plane fit the machine. What cannot be done for one interface is an error
     /// after everything else has been done; trying again later is safe.
     pub async fn apply(&mut self, snapshot: &Snapshot) -> Result<()> {
+        // Sessions may have changed since, and no message tells of it.
+        let snapshot = Snapshot { sessions: pppoe::sessions(), ..snapshot.clone() };
+        let snapshot = &self.foreign(snapshot);
         let plan = plan::plan(&self.config, snapshot);
         self.warn(&plan.warnings);
         let lost = self.note_addresses(&plan);
@@ -94,14 +118,19 @@ impl Gateway {
         self.write_prefixes(&plan.prefixes)?;
         self.forget_devices(&plan)?;
         self.write_devices(&plan)?;
+        let failure = self.write_tables(&plan, snapshot).err();
         self.renew_next_hops()?;
-        let failure = self.attach(&plan).await;
+        self.ports.let_go(&self.attacher, &plan.ports);
+        let failure = failure.or(self.attach(&plan).await);
+        let failure = failure.or(self.attach_ports(&plan));
         // Only now is it known who has native XDP, and what may leave by a WAN.
         let failure = failure.or(self.write_devices(&plan).err());
         let failure = failure.or(self.write_others(&plan).err());
+        let failure = failure.or(self.write_tables(&plan, snapshot).err());
         let failure = failure.or(self.renew_next_hops().err());
         if failure.is_none() && std::mem::take(&mut self.adopting) {
             self.attacher.drop_others();
+            self.ports.drop_others();
         }
         self.publish(&plan);
         if lost {
@@ -127,8 +156,10 @@ impl Gateway {
         for (index, device) in &self.devices {
             let _ = self.plane.policy.borrow_mut().devices.set(*index, &caps_off(device));
         }
+        self.close_exits();
         let _ = self.plane.forget_next_hops();
-        for hook in Hook::ALL.into_iter().rev() {
+        self.ports.detach_all(&self.attacher);
+        for hook in Hook::TC.into_iter().rev() {
             self.attached.values_mut().for_each(|attached| attached.detach(hook));
         }
         for (index, attached) in std::mem::take(&mut self.attached) {
@@ -212,8 +243,7 @@ impl Gateway {
     fn write_devices(&mut self, plan: &Plan) -> Result<()> {
         for interface in &plan.interfaces {
             let Some(present) = &interface.present else { continue };
-            let attached = self.attached.get(&present.index);
-            let hooks = attached.map(Attached::hooks).unwrap_or_default();
+            let hooks = self.hooks(present, &plan.ports);
             self.write_device(present.index, present.device(interface.role, hooks))?;
         }
         Ok(())
@@ -247,7 +277,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Attaches to what is new, hook by hook over all interfaces. The first failure is returned;
+    /// Attaches to interfaces that are new, hook by hook over all. The first failure is returned;
     /// an interface that a TC program fails on gets nothing, the others get all.
     async fn attach(&mut self, plan: &Plan) -> Option<anyhow::Error> {
         let mut failure = None;
@@ -267,22 +297,11 @@ impl Gateway {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        for hook in Hook::ALL {
-            // What is there goes on until all of the new is.
-            if hook == Hook::Fast && failure.is_none() {
-                // Nothing leaves untranslated any more, and the driver has room for one program.
-                failure = failure.or(self.remove_leftovers().await.err());
-            }
+        for hook in Hook::TC {
             let mut kept = Vec::with_capacity(new.len());
             for (interface, present, mut attached) in new {
                 match self.attacher.attach(hook, interface, present, &mut attached) {
                     Ok(()) => kept.push((interface, present, attached)),
-                    // Slower, but nothing leaves untranslated.
-                    Err(error) if hook == Hook::Fast => {
-                        attached.why = format!("{error:#}");
-                        failure = failure.or(Some(error));
-                        kept.push((interface, present, attached));
-                    }
                     Err(error) => {
                         attached.detach_all();
                         self.remove_qdisc(present.index, &attached).await;
@@ -296,6 +315,11 @@ impl Gateway {
             attached.complete = true;
             self.attached.insert(present.index, attached);
         }
+        // What is there goes on until all of the new is.
+        if failure.is_none() {
+            // Nothing leaves untranslated any more, and a driver has room for one program.
+            failure = self.remove_leftovers().await.err();
+        }
         failure
     }
 
@@ -307,28 +331,6 @@ impl Gateway {
             tracing::info!("{line}");
         }
         status.interfaces = now;
-    }
-
-    /// Where the fast path of an interface is.
-    fn mode(&self, attached: &Attached) -> Mode {
-        match (attached.is_xdp(), self.config.mode) {
-            (true, _) => Mode::Xdp,
-            (false, cli::Mode::Kernel) => Mode::Kernel,
-            (false, _) => Mode::Tc,
-        }
-    }
-
-    fn info(&self, interface: &Interface) -> InterfaceInfo {
-        let attached = interface.index().and_then(|index| self.attached.get(&index));
-        InterfaceInfo {
-            name: interface.name.clone(),
-            role: interface.role.as_str().to_owned(),
-            index: interface.index(),
-            mode: attached.map(|attached| self.mode(attached)),
-            why: attached.map(|attached| attached.why.clone()).unwrap_or_default(),
-            address: interface.present.as_ref().and_then(|present| present.address),
-            mss: interface.present.as_ref().map(|present| present.mss).filter(|size| *size != 0),
-        }
     }
 }
 

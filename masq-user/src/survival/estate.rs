@@ -41,6 +41,7 @@ impl Estate {
                 reserved: found.reserved,
                 host_mappings: found.host_mappings.min(wanted.host_mappings),
                 clsact,
+                tags: found.tags,
                 ..wanted
             },
             None => Manifest { clsact, ..wanted },
@@ -90,10 +91,11 @@ impl Estate {
         }
     }
 
-    /// Notes whose clsact qdisc is ours to remove.
-    pub fn owns(&mut self, qdiscs: Vec<String>) {
-        if self.manifest.clsact != qdiscs {
-            self.manifest.clsact = qdiscs;
+    /// Notes whose clsact qdisc is ours to remove, and which devices leave the VLAN tags in the frames
+    /// because of us.
+    pub fn owns(&mut self, qdiscs: Vec<String>, tags: Vec<String>) {
+        if (&self.manifest.clsact, &self.manifest.tags) != (&qdiscs, &tags) {
+            (self.manifest.clsact, self.manifest.tags) = (qdiscs, tags);
             if let Err(error) = self.write() {
                 tracing::warn!("{error:#}");
             }

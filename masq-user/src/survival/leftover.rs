@@ -4,9 +4,13 @@
 use std::{fs, rc::Rc};
 
 use anyhow::Result;
-use aya::maps::{HashMap, Map, MapData};
+use aya::{
+    Pod,
+    maps::{HashMap, Map, MapData},
+};
 use masq_common::{
     abi::maps,
+    link::Exit,
     settings::{Device, caps},
 };
 
@@ -77,6 +81,11 @@ impl Leftover {
             pins.remove();
         }
         if let Some(manifest) = &self.manifest
+            && manifest.place.cookie == Netns::cookie()?
+        {
+            attach::put_tags_back(&manifest.tags);
+        }
+        if let Some(manifest) = &self.manifest
             && manifest.tc == TcKind::Clsact
             && manifest.place.cookie == Netns::cookie()?
         {
@@ -108,12 +117,20 @@ fn is_ours(pins: &Pins) -> bool {
 
 /// Lets nobody redirect to a device whose driver is about to be reset.
 fn stop_transmitting(pins: &Pins) {
-    let Ok(data) = MapData::from_pin(pins.map(maps::DEVICES)) else { return };
-    let Ok(map) = Map::from_map_data(data) else { return };
-    let Ok(mut devices) = HashMap::<_, u32, Device>::try_from(map) else { return };
-    let all: Vec<_> = devices.iter().filter_map(Result::ok).collect();
-    for (index, device) in all {
-        let off = Device { caps: device.caps & !caps::XDP_TRANSMIT, ..device };
-        let _ = devices.insert(index, off, 0);
+    if let Some(mut devices) = table::<u32, Device>(pins, maps::DEVICES) {
+        let all: Vec<_> = devices.iter().filter_map(Result::ok).collect();
+        for (index, device) in all {
+            let off = Device { caps: device.caps & !caps::XDP_TRANSMIT, ..device };
+            let _ = devices.insert(index, off, 0);
+        }
     }
+    if let Some(mut exits) = table::<u32, Exit>(pins, maps::EXITS) {
+        let all: Vec<_> = exits.keys().filter_map(Result::ok).collect();
+        all.iter().for_each(|index| _ = exits.remove(index));
+    }
+}
+
+fn table<K: Pod, V: Pod>(pins: &Pins, name: &str) -> Option<HashMap<MapData, K, V>> {
+    let map = Map::from_map_data(MapData::from_pin(pins.map(name)).ok()?).ok()?;
+    HashMap::try_from(map).ok()
 }

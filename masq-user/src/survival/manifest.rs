@@ -47,6 +47,9 @@ pub struct Manifest {
     /// Interfaces whose clsact qdisc masq has added.
     #[serde(default)]
     pub clsact: Vec<String>,
+    /// Devices that masq has had leave the VLAN tags in the frames.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// `--host-mappings`; 0 means that mappings are not counted.
     #[serde(default)]
     pub host_mappings: u32,
@@ -84,6 +87,7 @@ impl Manifest {
             tc,
             pins: String::new(),
             clsact: Vec::new(),
+            tags: Vec::new(),
             host_mappings: config.settings.host.mappings,
             reserved: reserved.iter().map(|pool| (pool.low, pool.high)).collect(),
         }

@@ -123,6 +123,7 @@ pub fn alone() -> Vec<Instance> {
             why: String::new(),
             address: None,
             mss: None,
+            ports: Vec::new(),
         };
         let lans = manifest.lans.iter().map(|name| interface(name, "lan"));
         let wans = manifest.wans.iter().map(|name| interface(name, "wan"));
@@ -217,6 +218,7 @@ mod tests {
             wans: vec!["wan0".into()],
             tc: TcKind::Tcx,
             clsact: Vec::new(),
+            tags: Vec::new(),
             host_mappings: 0,
             reserved: Vec::new(),
             pins: String::new(),

@@ -10,8 +10,12 @@ use rtnetlink::packet_route::{
     tc::{TcAttribute, TcHandle, TcMessage},
 };
 
-use super::ethtool::Ethtool;
-use crate::{config::Config, netlink::Netlink};
+use crate::{
+    config::Config,
+    ethtool::Ethtool,
+    netlink::{Netlink, Snapshot},
+    plan,
+};
 
 /// What is known about one device.
 #[derive(Clone, Default, Debug)]
@@ -26,7 +30,7 @@ pub struct Device {
     pub carrier: bool,
     /// Queueing disciplines.
     pub qdiscs: Vec<Qdisc>,
-    /// What its driver says; absent for devices that nobody has named.
+    /// What its driver says; absent for devices that masq has nothing to do with.
     pub ethtool: Ethtool,
 }
 
@@ -39,8 +43,12 @@ pub struct Qdisc {
     pub ingress: bool,
 }
 
-/// Reads all devices; the drivers only of those that the configuration names.
-pub(super) async fn gather(config: &Config, netlink: &Netlink) -> Result<Vec<Device>> {
+/// Reads all devices; the drivers only of those that the configuration names, and of the ports below.
+pub(super) async fn gather(
+    config: &Config,
+    netlink: &Netlink,
+    snapshot: &Snapshot,
+) -> Result<Vec<Device>> {
     let handle = netlink.handle();
     let mut devices = Vec::new();
     let mut links = pin!(handle.link().get().execute());
@@ -55,8 +63,10 @@ pub(super) async fn gather(config: &Config, netlink: &Netlink) -> Result<Vec<Dev
             device.qdiscs.extend(qdisc(&message));
         }
     }
+    let plan = plan::plan(config, snapshot);
     for device in &mut devices {
-        if config.interfaces().any(|name| name == device.name) {
+        let named = config.interfaces().any(|name| name == device.name);
+        if named || plan.ports.iter().any(|port| port.name == device.name) {
             device.ethtool = Ethtool::gather(&device.name);
         }
     }

@@ -2,7 +2,6 @@
 //! plain data. What cannot be read is absent; nothing here says whether a fact is good or bad.
 
 mod devices;
-mod ethtool;
 mod firewall;
 mod kernel;
 mod routes;
@@ -16,13 +15,13 @@ use masq_common::abi::programs;
 
 pub use self::{
     devices::{Device, Qdisc},
-    ethtool::Ethtool,
     firewall::Firewall,
     kernel::{Bpffs, Kernel},
     routes::Outward,
     sockets::Listener,
     sysctls::{PerInterface, Sysctls},
 };
+pub use crate::ethtool::Ethtool;
 use crate::{
     config::Config,
     netlink::{Netlink, Snapshot},
@@ -55,7 +54,7 @@ impl Facts {
         netlink: &Netlink,
         snapshot: Snapshot,
     ) -> Result<Self> {
-        let devices = devices::gather(config, netlink).await?;
+        let devices = devices::gather(config, netlink, &snapshot).await?;
         let sysctls = Sysctls::gather(config);
         let outward = routes::gather(config, netlink, &snapshot).await;
         Ok(Self {

@@ -8,7 +8,7 @@ use super::super::{
 use crate::{
     cli::Mode,
     config::Config,
-    plan::{self, Fast},
+    plan::{Fast, Plan},
 };
 
 /// Drivers with native XDP that can also send what another interface has received, as of Linux 6.18.
@@ -56,12 +56,10 @@ const XDP_MTU: u32 = 3498;
 /// Queueing disciplines that hold packets back, for those who have set them up.
 const SHAPERS: [&str; 9] = ["cake", "cbq", "cbs", "etf", "hfsc", "htb", "netem", "taprio", "tbf"];
 
-/// Everything about one interface.
-pub(super) fn judge(config: &Config, facts: &Facts, device: &Device) -> Vec<Finding> {
-    let plan = plan::plan(config, &facts.snapshot);
-    let interface = plan.interfaces.iter().find(|interface| interface.name == device.name);
-    let fast = interface.and_then(|interface| Some(&interface.present.as_ref()?.fast));
-    let xdp = matches!(fast, Some(Fast::TryXdp | Fast::ForceXdp));
+/// Everything about one interface, or one port below an interface.
+pub(super) fn judge(config: &Config, facts: &Facts, plan: &Plan, device: &Device) -> Vec<Finding> {
+    let port = plan.ports.iter().find(|port| port.name == device.name);
+    let xdp = port.is_some_and(|port| matches!(port.fast, Fast::TryXdp | Fast::ForceXdp));
     let mut findings = shapers(config, device, xdp);
     findings.extend(offloads(config, facts, device));
     findings.extend(foreign_program(config, facts, device));
@@ -225,6 +223,7 @@ mod tests {
         },
         *,
     };
+    use crate::plan;
 
     /// A machine whose WAN is a network card with this driver.
     fn with_card(driver: &str) -> Facts {
@@ -236,7 +235,8 @@ mod tests {
     }
 
     fn of_wan(config: &Config, facts: &Facts) -> Vec<Finding> {
-        judge(config, facts, facts.device("wan0").unwrap())
+        let plan = plan::plan(config, &facts.snapshot);
+        judge(config, facts, &plan, facts.device("wan0").unwrap())
     }
 
     #[test]

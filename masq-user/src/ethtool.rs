@@ -1,5 +1,6 @@
-//! What a driver says about its device: name, queues, features. Asked through SIOCETHTOOL, which every
-//! kernel has and which, other than ethtool's netlink interface, names the driver.
+//! What a driver says about its device: name, queues, features; and turning a feature on or off. Asked
+//! through SIOCETHTOOL, which every kernel has and which, other than ethtool's netlink interface, names
+//! the driver.
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +13,7 @@ const GDRVINFO: u32 = 0x03;
 const GSTRINGS: u32 = 0x1b;
 const GSSET_INFO: u32 = 0x37;
 const GFEATURES: u32 = 0x3a;
+const SFEATURES: u32 = 0x3b;
 const GCHANNELS: u32 = 0x3c;
 
 /// The set of strings that names features.
@@ -36,7 +38,7 @@ pub struct Ethtool {
 
 impl Ethtool {
     /// Asks; what the driver does not answer is absent.
-    pub(super) fn gather(name: &str) -> Self {
+    pub fn gather(name: &str) -> Self {
         let Ok(socket) = UnixDatagram::unbound() else { return Self::default() };
         let ask = |request: &mut [u32]| ask(&socket, name, request);
         Self { driver: driver(&ask), queues: queues(&ask), features: features(&ask) }
@@ -46,6 +48,31 @@ impl Ethtool {
     pub fn feature(&self, name: &str) -> Option<bool> {
         self.features.get(name).copied()
     }
+}
+
+/// Whether a feature of a device is on; `None` if the device does not know it.
+pub fn feature(name: &str, feature: &str) -> Option<bool> {
+    let socket = UnixDatagram::unbound().ok()?;
+    features(&|request| ask(&socket, name, request)).get(feature).copied()
+}
+
+/// Turns a feature of a device on or off; whether it is so now. Some drivers do not let it be changed,
+/// and some only together with others.
+pub fn set_feature(name: &str, feature: &str, on: bool) -> bool {
+    let Ok(socket) = UnixDatagram::unbound() else { return false };
+    let ask = |request: &mut [u32]| ask(&socket, name, request);
+    let names = feature_names(&ask);
+    let Some(index) = names.iter().position(|other| other == feature) else { return false };
+    // struct ethtool_sfeatures: blocks of 32 features, two words each: which to change, to what.
+    let blocks = names.len().div_ceil(32);
+    let mut request = vec![0_u32; 2 + blocks * 2];
+    request[..2].copy_from_slice(&[SFEATURES, blocks as u32]);
+    let (block, bit) = (index / 32 * 2, 1 << (index % 32));
+    request[2 + block] = bit;
+    request[3 + block] = if on { bit } else { 0 };
+    // Not the answer: the kernel says "done" in several ways.
+    ask(&mut request);
+    features(&ask).get(feature) == Some(&on)
 }
 
 /// Fills in a request, whose first word is the command; whether the driver has.
@@ -69,28 +96,35 @@ fn queues(ask: &Ask<'_>) -> Option<(u32, u32)> {
     Some((combined + rx, max_combined.max(max_rx))).filter(|(used, _)| *used > 0)
 }
 
-fn features(ask: &Ask<'_>) -> BTreeMap<String, bool> {
-    let none = BTreeMap::new;
+/// The names of all features, by their number; a feature without a name is not for users.
+fn feature_names(ask: &Ask<'_>) -> Vec<String> {
     // struct ethtool_sset_info: a mask of 64 bits, then the length of each set in it.
     let mut request = [GSSET_INFO, 0, 1 << SS_FEATURES, 0, 0];
     if !ask(&mut request) || request[2] == 0 {
-        return none();
+        return Vec::new();
     }
     let count = (request[4] as usize).min(MAX_FEATURES);
     // struct ethtool_gstrings: the set, its length, the strings.
     let mut names = vec![0_u32; 3 + count * STRING / 4];
     names[..3].copy_from_slice(&[GSTRINGS, SS_FEATURES, count as u32]);
+    if !ask(&mut names) {
+        return Vec::new();
+    }
+    bytes(&names[3..]).chunks(STRING).map(text).collect()
+}
+
+fn features(ask: &Ask<'_>) -> BTreeMap<String, bool> {
+    let names = feature_names(ask);
     // struct ethtool_gfeatures: blocks of 32 features, four words each: available, requested,
     // active, never changed.
-    let blocks = count.div_ceil(32);
+    let blocks = names.len().div_ceil(32);
     let mut values = vec![0_u32; 2 + blocks * 4];
     values[..2].copy_from_slice(&[GFEATURES, blocks as u32]);
-    if !ask(&mut names) || !ask(&mut values) {
-        return none();
+    if names.is_empty() || !ask(&mut values) {
+        return BTreeMap::new();
     }
-    let names = bytes(&names[3..]);
     let active = |index: usize| values[2 + index / 32 * 4 + 2] & 1 << (index % 32) != 0;
-    let named = names.chunks(STRING).enumerate().map(|(index, name)| (text(name), active(index)));
+    let named = names.into_iter().enumerate().map(|(index, name)| (name, active(index)));
     named.filter(|(name, _)| !name.is_empty()).collect()
 }
 
@@ -138,5 +172,12 @@ mod tests {
     fn a_device_that_does_not_exist_says_nothing() {
         assert_eq!(Ethtool::gather("no-such-device"), Ethtool::default());
         assert_eq!(Ethtool::gather("a-name-that-is-too-long"), Ethtool::default());
+        assert_eq!(feature("no-such-device", "loopback"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_not_said_to_be() {
+        assert!(!set_feature("lo", "loopback", false), "the loopback device has it fixed");
+        assert!(!set_feature("lo", "no-such-feature", true));
     }
 }

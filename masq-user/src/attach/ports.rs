@@ -1,0 +1,254 @@
+//! The program in the drivers of ports: attaching it, and what a port has to be set to for it.
+//!
+//! A port may serve several interfaces, and is attached to once. What it is used for is the business of
+//! [`crate::topology`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, anyhow};
+use aya::programs::{
+    ProgramError, XdpMode,
+    links::Link as _,
+    xdp::{XdpError, XdpLink},
+};
+
+use super::{Attacher, Hook, keep};
+use crate::{
+    ethtool,
+    plan::{Fast, Port},
+    survival::pins::link_name,
+};
+
+/// The feature of a device that takes 802.1Q tags off the frames before XDP sees them.
+const TAGS_OFF: &str = "rx-vlan-hw-parse";
+
+/// The ports, with the program or without.
+pub struct Ports {
+    ports: BTreeMap<u32, Attached>,
+    /// Names of the devices that leave the tags in the frames because masq wants it.
+    tags: BTreeSet<String>,
+}
+
+/// A port that has been tried.
+struct Attached {
+    /// As it was wanted.
+    port: Port,
+    /// The program; taken off when dropped.
+    link: Option<XdpLink>,
+    /// Why it is there, or is not.
+    why: String,
+}
+
+impl Ports {
+    /// None yet, but what an earlier daemon has set.
+    pub fn new(attacher: &Attacher) -> Self {
+        Self { ports: BTreeMap::new(), tags: attacher.own_tags.iter().cloned().collect() }
+    }
+
+    /// Whether the program is in the driver of the port, and why or why not.
+    pub fn state(&self, index: u32) -> (bool, &str) {
+        match self.ports.get(&index) {
+            Some(attached) => (attached.link.is_some(), &attached.why),
+            None => (false, "nothing attached"),
+        }
+    }
+
+    /// Whether the program is in the driver of the port.
+    pub fn in_driver(&self, index: u32) -> bool {
+        self.state(index).0
+    }
+
+    /// Whether the program is in the driver of the port, and is to stay there.
+    pub fn stays(&self, index: u32, wanted: &[Port]) -> bool {
+        let attached = self.ports.get(&index);
+        attached.is_some_and(|attached| attached.link.is_some() && attached.fits(wanted))
+    }
+
+    /// Lets go of the ports that are not wanted any more, or not in this way.
+    pub fn let_go(&mut self, attacher: &Attacher, wanted: &[Port]) {
+        let gone = self.ports.values().filter(|attached| !attached.fits(wanted));
+        let gone: Vec<_> = gone.map(|attached| attached.port.index).collect();
+        for index in gone {
+            self.detach(attacher, index);
+        }
+    }
+
+    /// Attaches to a port, if that has not been tried.
+    ///
+    /// # Errors
+    /// If the port has to have it and cannot; it is not tried again then, unless something about the
+    /// port changes.
+    pub fn attach(&mut self, attacher: &Attacher, port: &Port) -> Result<()> {
+        if let Some(attached) = self.ports.get(&port.index) {
+            if attached.link.is_none() || attached.port.tagged || !port.tagged {
+                return Ok(());
+            }
+            // The first VLAN on top of a port that has the program.
+            match self.keep_tags(port) {
+                Ok(_) => {
+                    self.ports.entry(port.index).and_modify(|attached| attached.port.tagged = true);
+                    return Ok(());
+                }
+                Err(_) => self.detach(attacher, port.index),
+            }
+        }
+        let result = match &port.fast {
+            Fast::Tc(why) => Err(why.clone()),
+            Fast::TryXdp | Fast::ForceXdp => self.attach_to(attacher, port),
+        };
+        let forced = port.fast == Fast::ForceXdp;
+        let (link, why) = match result {
+            Ok(link) if forced => (Some(link), "asked for".to_owned()),
+            Ok(link) => (Some(link), "network card whose driver can".to_owned()),
+            Err(why) if port.is_wanted() => (None, format!("native XDP is not possible: {why}")),
+            Err(why) => (None, why),
+        };
+        let failure = (forced && link.is_none())
+            .then(|| anyhow!("{}: {why}; use --mode auto or --mode tc", port.name));
+        self.ports.insert(port.index, Attached { port: port.clone(), link, why });
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn attach_to(&mut self, attacher: &Attacher, port: &Port) -> Result<XdpLink, String> {
+        let changed = port.tagged && self.keep_tags(port)?;
+        let result = attacher.attach_xdp(port.index);
+        if changed && result.is_err() {
+            self.put_tags_back(&port.name);
+        }
+        result
+    }
+
+    /// Has a device leave the tags in the frames; whether it did not.
+    fn keep_tags(&mut self, port: &Port) -> Result<bool, String> {
+        let name = &port.name;
+        if ethtool::feature(name, TAGS_OFF) != Some(true) {
+            return Ok(false);
+        }
+        if !ethtool::set_feature(name, TAGS_OFF, false) {
+            return Err(format!(
+                "it takes the VLAN tags off the frames, and does not let that be turned off \
+                 ({TAGS_OFF})"
+            ));
+        }
+        tracing::info!("{name} leaves VLAN tags in the frames ({TAGS_OFF} off) while masq runs");
+        self.tags.insert(name.clone());
+        Ok(true)
+    }
+
+    fn put_tags_back(&mut self, name: &String) {
+        if self.tags.remove(name) {
+            put_tags_back([name]);
+        }
+    }
+
+    /// Takes the program off one port.
+    fn detach(&mut self, attacher: &Attacher, index: u32) {
+        let Some(Attached { port, link, .. }) = self.ports.remove(&index) else { return };
+        if let Some(link) = link {
+            if let Some(pins) = &attacher.pins {
+                pins.drop_link(&link_name(Hook::Fast, index));
+            }
+            if let Err(error) = link.detach() {
+                tracing::debug!(port = port.name, %error, "program was off already");
+            }
+        }
+        self.put_tags_back(&port.name);
+    }
+
+    /// Takes the program off all ports, and sets them as they were.
+    pub fn detach_all(&mut self, attacher: &Attacher) {
+        self.let_go(attacher, &[]);
+        put_tags_back(&std::mem::take(&mut self.tags));
+    }
+
+    /// Names of the devices that leave the tags in the frames because masq wants it.
+    pub fn own_tags(&self) -> Vec<String> {
+        self.tags.iter().cloned().collect()
+    }
+
+    /// Sets back what an earlier daemon has set and this one does not need. To be called when all ports
+    /// have been tried.
+    pub fn drop_others(&mut self) {
+        let used = |name: &String| {
+            let mut attached = self.ports.values();
+            attached.any(|attached| attached.link.is_some() && attached.port.name == *name)
+        };
+        let (kept, others): (BTreeSet<_>, BTreeSet<_>) =
+            self.tags.iter().cloned().partition(|name| used(name));
+        self.tags = kept;
+        put_tags_back(&others);
+    }
+}
+
+impl Attached {
+    /// Whether the port is wanted as it was when it was tried.
+    fn fits(&self, wanted: &[Port]) -> bool {
+        let Port { index, name, fast, .. } = &self.port;
+        wanted.iter().any(|port| (port.index, &port.name, &port.fast) == (*index, name, fast))
+    }
+}
+
+impl Port {
+    /// Whether the program should be in its driver.
+    pub const fn is_wanted(&self) -> bool {
+        !matches!(self.fast, Fast::Tc(_))
+    }
+}
+
+/// Has devices take tags off the frames again.
+pub fn put_tags_back<'a>(names: impl IntoIterator<Item = &'a String>) {
+    for name in names {
+        if !ethtool::set_feature(name, TAGS_OFF, true) {
+            // It has gone, or somebody has changed it meanwhile.
+            tracing::debug!(name, "{TAGS_OFF} not turned on again");
+        }
+    }
+}
+
+impl Attacher {
+    /// Whether an earlier daemon has left the program in the driver of a port.
+    pub fn is_port_left(&self, port: &Port) -> bool {
+        port.is_wanted() && self.pinned(Hook::Fast, port.index).is_some()
+    }
+
+    fn attach_xdp(&self, index: u32) -> Result<XdpLink, String> {
+        let attached = self.plane.with_fast_xdp(|program| {
+            if let Some(left) = self.pinned(Hook::Fast, index) {
+                match program.attach_to_link(left.try_into()?) {
+                    Ok(id) => return Ok(Ok(program.take_link(id)?)),
+                    Err(error) => self.useless(Hook::Fast, index, &error),
+                }
+            }
+            // Driver mode only: generic XDP is slower than TC and breaks up GSO packets.
+            let link = match program.attach_to_if_index(index, XdpMode::Driver) {
+                Ok(id) => program.take_link(id)?,
+                Err(error) => return Ok(Err(explain(&error))),
+            };
+            match &self.pins {
+                Some(pins) => Ok(Ok(keep(pins, Hook::Fast, index, link.try_into()?)?.try_into()?)),
+                None => Ok(Ok(link)),
+            }
+        });
+        attached.unwrap_or_else(|error| Err(format!("{error:#}")))
+    }
+}
+
+/// Why a driver did not take an XDP program.
+fn explain(error: &ProgramError) -> String {
+    let code = match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::XdpError(XdpError::NetlinkError(error)) => error.raw_os_error(),
+        _ => None,
+    };
+    match code {
+        Some(libc::EOPNOTSUPP) => "the driver does not support it".to_owned(),
+        Some(libc::EBUSY | libc::EEXIST) => "another XDP program is attached".to_owned(),
+        Some(libc::EINVAL | libc::ERANGE) => {
+            "the driver refused it (the MTU may be too large, or LRO may be on)".to_owned()
+        }
+        Some(libc::ENOMEM | libc::ENOSPC) => {
+            "the driver has too few queues or too little memory for it".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The tables of bridges, in which they note behind which port somebody is: reading them, and being
+//! told of changes.
+
+use std::{collections::BTreeSet, pin::pin, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use futures_util::{StreamExt as _, stream::Stream};
+use masq_common::link::Station;
+use rtnetlink::{
+    Handle, MulticastGroup, new_multicast_connection,
+    packet_core::NetlinkPayload,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState},
+    },
+};
+use tokio::time::timeout;
+
+use super::{collect, connect};
+use crate::stations::Sighting;
+
+/// A connection for reading. Its own, because a large table takes its time.
+pub struct Reader(Handle);
+
+impl Reader {
+    /// Opens it.
+    pub fn open() -> Result<Self> {
+        connect().map(Self)
+    }
+
+    /// Those that a bridge has noted behind one of its ports.
+    pub async fn stations(&self, bridge: u32, port: u32) -> Result<Vec<Sighting>> {
+        let mut request = self.0.neighbours().get().set_address_family(AddressFamily::Bridge);
+        request.message_mut().header.ifindex = port;
+        let messages = pin!(request.execute());
+        collect(messages, |message| sighting(message, bridge, port))
+            .await
+            .context("cannot read what the bridge has learned")
+    }
+}
+
+/// From a netlink message; `None` if it is no station that frames are forwarded to.
+fn sighting(message: &NeighbourMessage, bridge: u32, port: u32) -> Option<Sighting> {
+    // Permanent ones are the bridge's own addresses.
+    let usable = matches!(
+        message.header.state,
+        NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Noarp
+    );
+    if !usable || message.header.ifindex != port || master(message) != Some(bridge) {
+        return None;
+    }
+    let mut address = None;
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                address = <[u8; 6]>::try_from(bytes.as_slice()).ok();
+            }
+            // Of a time when the bridge looked at VLANs, and of no meaning now.
+            NeighbourAttribute::Vlan(_) => return None,
+            _ => {}
+        }
+    }
+    let mac = address.filter(|mac| mac[0] & 1 == 0)?;
+    Some(Sighting { station: Station { bridge, mac, zero: 0 }, port })
+}
+
+/// The bridge whose table an entry is in; a device may have a table of its own besides.
+fn master(message: &NeighbourMessage) -> Option<u32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Controller(index) => Some(*index),
+        _ => None,
+    })
+}
+
+/// Tells that the table of a bridge has changed.
+pub struct Changes(Box<dyn Stream<Item = bool> + Unpin>);
+
+impl Changes {
+    /// Waits for the next change.
+    ///
+    /// # Errors
+    /// If the kernel has closed the socket.
+    pub async fn next(&mut self) -> Result<()> {
+        loop {
+            match self.0.next().await {
+                Some(true) => return Ok(()),
+                Some(false) => {}
+                None => bail!("no more messages about bridges from the kernel"),
+            }
+        }
+    }
+
+    /// Skips those that have come already.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn skip(&mut self) -> Result<()> {
+        while let Ok(next) = timeout(Duration::ZERO, self.0.next()).await {
+            next.context("no more messages about bridges from the kernel")?;
+        }
+        Ok(())
+    }
+}
+
+/// Subscribes to changes in the tables of these bridges.
+pub fn subscribe(bridges: BTreeSet<u32>) -> Result<Changes> {
+    let (connection, _, messages) = new_multicast_connection(&[MulticastGroup::Neigh])
+        .context("cannot subscribe to netlink events")?;
+    tokio::spawn(connection);
+    let concerns = move |payload: &NetlinkPayload<RouteNetlinkMessage>| match payload {
+        NetlinkPayload::InnerMessage(
+            RouteNetlinkMessage::NewNeighbour(message) | RouteNetlinkMessage::DelNeighbour(message),
+        ) => {
+            message.header.family == AddressFamily::Bridge
+                && master(message).is_some_and(|index| bridges.contains(&index))
+        }
+        // Some did not fit the socket.
+        NetlinkPayload::Overrun(_) => true,
+        _ => false,
+    };
+    Ok(Changes(Box::new(messages.map(move |(message, _)| concerns(&message.payload)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(state: NeighbourState, attributes: Vec<NeighbourAttribute>) -> NeighbourMessage {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = 3;
+        message.header.state = state;
+        message.attributes = attributes;
+        message
+    }
+
+    fn usual(mac: [u8; 6]) -> Vec<NeighbourAttribute> {
+        vec![NeighbourAttribute::LinkLayerAddress(mac.to_vec()), NeighbourAttribute::Controller(6)]
+    }
+
+    #[test]
+    fn stations_are_those_that_the_bridge_forwards_to() {
+        let mac = [2, 0, 0, 0, 0, 1];
+        for state in [NeighbourState::Reachable, NeighbourState::Stale, NeighbourState::Noarp] {
+            let station = Station { bridge: 6, mac, zero: 0 };
+            let seen = sighting(&message(state, usual(mac)), 6, 3);
+            assert_eq!(seen, Some(Sighting { station, port: 3 }));
+        }
+        let none = |message| assert_eq!(sighting(&message, 6, 3), None);
+        none(message(NeighbourState::Permanent, usual(mac)));
+        none(message(NeighbourState::Reachable, usual([1, 0, 0x5e, 0, 0, 1])));
+        none(message(NeighbourState::Reachable, usual(mac)[..1].to_vec()));
+        let tagged = [usual(mac), vec![NeighbourAttribute::Vlan(1)]].concat();
+        none(message(NeighbourState::Reachable, tagged));
+        let reachable = message(NeighbourState::Reachable, usual(mac));
+        assert_eq!(sighting(&reachable, 7, 3), None, "of another bridge");
+        assert_eq!(sighting(&reachable, 6, 4), None, "behind another port");
+    }
+}

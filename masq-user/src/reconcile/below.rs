@@ -1,0 +1,235 @@
+//! What lies below the interfaces: having the program in the drivers of the ports, and telling the
+//! programs how frames come in and go out there.
+//!
+//! What is not true any more goes before the program leaves a driver, and what is new comes after it
+//! is there: nobody redirects to a device whose driver is just being reset.
+
+use anyhow::Result;
+
+use super::Gateway;
+use crate::{
+    attach::Attached,
+    cli,
+    control::proto::{InterfaceInfo, Mode, PortInfo},
+    maps::Links,
+    netlink::{
+        Snapshot,
+        pppoe::{self, Session},
+    },
+    plan::{Hooks, Interface, Plan, Port, Present},
+    stations::Served,
+    topology::{self, Kind, Lane, Tables},
+};
+
+/// The PPPoE sessions that the tables are true of.
+#[derive(PartialEq, Eq)]
+pub(super) struct Heard {
+    sessions: Vec<Session>,
+    /// As was heard of them before they were read.
+    discoveries: u32,
+}
+
+impl Gateway {
+    /// The machine without what masq itself has attached to it.
+    pub fn foreign(&self, snapshot: Snapshot) -> Snapshot {
+        snapshot.without_xdp_on(|index| self.ports.in_driver(index))
+    }
+
+    /// Names of the devices that leave the VLAN tags in the frames because of masq.
+    pub fn own_tags(&self) -> Vec<String> {
+        self.ports.own_tags()
+    }
+
+    /// Whether PPPoE sessions have changed without any change of interfaces, as when pppd dials again in
+    /// place: no message tells of that.
+    pub fn sessions_have_changed(&self) -> bool {
+        let Some(heard) = &self.heard else { return false };
+        let discoveries = self.plane.next_hops.discoveries();
+        discoveries.is_ok_and(|now| now != heard.discoveries) || pppoe::sessions() != heard.sessions
+    }
+
+    /// Whether [`Gateway::sessions_have_changed`] has to be asked now and then.
+    pub const fn follows_sessions(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// What the device table tells of an interface's hooks.
+    pub(super) fn hooks(&self, present: &Present, ports: &[Port]) -> Hooks {
+        let attached = self.attached.get(&present.index);
+        Hooks {
+            xdp: present.is_port() && self.ports.stays(present.index, ports),
+            wan_out: attached.is_some_and(Attached::has_wan_out),
+        }
+    }
+
+    /// Has the program in the drivers of the ports. The first failure is returned.
+    pub(super) fn attach_ports(&mut self, plan: &Plan) -> Option<anyhow::Error> {
+        let results: Vec<_> =
+            plan.ports.iter().map(|port| self.ports.attach(&self.attacher, port)).collect();
+        results.into_iter().find_map(Result::err)
+    }
+
+    /// Gives the drivers that an earlier daemon's program is in the new one.
+    pub(super) fn adopt_ports(&mut self, plan: &Plan) -> Result<()> {
+        let left: Vec<_> =
+            plan.ports.iter().filter(|port| self.attacher.is_port_left(port)).collect();
+        left.into_iter().try_for_each(|port| self.ports.attach(&self.attacher, port))
+    }
+
+    /// Writes legs and exits, for those ports that the program is in and is to stay in.
+    pub(super) fn write_tables(&mut self, plan: &Plan, snapshot: &Snapshot) -> Result<()> {
+        let mut wanted = self.tables(plan);
+        // The end of a session has to be heard of before the session is read, or it would be missed.
+        for (arrival, leg) in wanted.discovery() {
+            if self.tables.legs.get(&arrival) != Some(&leg) {
+                self.plane.policy.borrow_mut().links.legs.set(arrival, leg)?;
+                self.tables.legs.insert(arrival, leg);
+            }
+        }
+        self.heard = None;
+        if matches!(self.config.mode, cli::Mode::Auto | cli::Mode::Xdp) && plan.dials(snapshot) {
+            let discoveries = self.plane.next_hops.discoveries()?;
+            if wanted.has_sessions() && pppoe::sessions() != snapshot.sessions {
+                wanted.drop_sessions();
+            }
+            wanted.hold_for(discoveries);
+            self.heard = Some(Heard { sessions: snapshot.sessions.clone(), discoveries });
+        }
+        self.write_difference(wanted)?;
+        self.serve_bridges(plan);
+        Ok(())
+    }
+
+    fn write_difference(&mut self, wanted: Tables) -> Result<()> {
+        let mut policy = self.plane.policy.borrow_mut();
+        let Links { legs, exits, .. } = &mut policy.links;
+        let before = &mut self.tables;
+        if wanted != *before {
+            self.outdated = true;
+        }
+        for arrival in before.legs.keys().copied().collect::<Vec<_>>() {
+            if !wanted.legs.contains_key(&arrival) {
+                legs.remove(&arrival)?;
+                before.legs.remove(&arrival);
+            }
+        }
+        for index in before.exits.keys().copied().collect::<Vec<_>>() {
+            if !wanted.exits.contains_key(&index) {
+                exits.remove(&index)?;
+                before.exits.remove(&index);
+            }
+        }
+        for (index, exit) in wanted.exits {
+            if before.exits.get(&index) != Some(&exit) {
+                exits.set(index, exit)?;
+                before.exits.insert(index, exit);
+            }
+        }
+        for (arrival, leg) in wanted.legs {
+            if before.legs.get(&arrival) != Some(&leg) {
+                legs.set(arrival, leg)?;
+                before.legs.insert(arrival, leg);
+            }
+        }
+        Ok(())
+    }
+
+    fn tables(&self, plan: &Plan) -> Tables {
+        let mut tables = Tables::default();
+        for interface in &plan.interfaces {
+            let Some(present) = &interface.present else { continue };
+            let Ok(topology) = &present.below else { continue };
+            let bars = topology.kind == Kind::Bridge && self.plane.bridges_untold.is_some();
+            let in_driver = |port| !bars && self.ports.stays(port, &plan.ports);
+            tables.add((present.index, present.mac), topology, in_driver);
+        }
+        tables
+    }
+
+    /// Has the stations of those bridges followed whose ports are in use.
+    fn serve_bridges(&self, plan: &Plan) {
+        let served = plan.interfaces.iter().filter_map(|interface| {
+            let index = interface.index().filter(|index| self.tables.exits.contains_key(index))?;
+            let used =
+                |lane: &Lane| lane.bridge_port.filter(|port| self.tables.exits.contains_key(port));
+            let ports: Vec<_> = interface.lanes().filter_map(used).collect();
+            (!ports.is_empty()).then_some(Served { bridge: index, ports })
+        });
+        let served: Vec<_> = served.collect();
+        self.bridges.send_if_modified(|before| {
+            let changed = *before != served;
+            *before = served;
+            changed
+        });
+    }
+
+    /// Lets nobody send by ports below the interfaces any more.
+    pub(super) fn close_exits(&mut self) {
+        let mut policy = self.plane.policy.borrow_mut();
+        for (index, _) in self.tables.exits.drain() {
+            let _ = policy.links.exits.remove(&index);
+        }
+        self.bridges.send_replace(Vec::new());
+    }
+
+    /// Where the fast path of an interface is, and why.
+    pub(super) fn place(&self, interface: &Interface) -> (bool, String, Vec<PortInfo>) {
+        let Some(present) = &interface.present else { return (false, String::new(), Vec::new()) };
+        let topology = match &present.below {
+            Ok(topology) => topology,
+            Err(why) => return (false, why.clone(), Vec::new()),
+        };
+        let untold = self.plane.bridges_untold.as_deref();
+        let untold = untold.filter(|_| topology.kind == Kind::Bridge);
+        let state = |port| match untold {
+            Some(why) => (false, why),
+            None => self.ports.state(port),
+        };
+        let port = |lane: &Lane| {
+            let (there, why) = state(lane.port);
+            let fast = there && lane.idle.is_none();
+            PortInfo {
+                name: lane.name.clone(),
+                vlan: (lane.vlan != 0).then_some(lane.vlan),
+                mode: if fast { Mode::Xdp } else { Mode::Tc },
+                why: lane.idle.unwrap_or(why).to_owned(),
+            }
+        };
+        let ports: Vec<_> = topology.lanes.iter().map(port).collect();
+        let fast = ports.iter().any(|port| port.mode == Mode::Xdp);
+        (fast, topology::describe(topology, state), ports)
+    }
+
+    /// The state of an interface, for users.
+    pub(super) fn info(&self, interface: &Interface) -> InterfaceInfo {
+        let attached = interface.index().is_some_and(|index| self.attached.contains_key(&index));
+        let (fast, why, ports) = self.place(interface);
+        let mode = match (fast, self.config.mode) {
+            (true, _) => Mode::Xdp,
+            (false, cli::Mode::Kernel) => Mode::Kernel,
+            (false, _) => Mode::Tc,
+        };
+        let present = interface.present.as_ref();
+        InterfaceInfo {
+            name: interface.name.clone(),
+            role: interface.role.as_str().to_owned(),
+            index: interface.index(),
+            mode: attached.then_some(mode),
+            why: if attached { why } else { String::new() },
+            address: present.and_then(|present| present.address),
+            mss: present.map(|present| present.mss).filter(|size| *size != 0),
+            ports: if attached { ports } else { Vec::new() },
+        }
+    }
+}
+
+impl Plan {
+    /// Whether a PPPoE session may be below one of the interfaces.
+    fn dials(&self, snapshot: &Snapshot) -> bool {
+        let ppp = |interface: &Interface| {
+            let link = snapshot.link(&interface.name);
+            link.is_some_and(|link| link.kind.as_deref() == Some("ppp"))
+        };
+        self.interfaces.iter().any(ppp)
+    }
+}
