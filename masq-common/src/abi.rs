@@ -95,10 +95,12 @@ pub mod programs {
     /// a soft interrupt may interrupt that of a process.
     pub const NEIGHBOUR_CHANGED: [&str; 2] = ["neighbour_changed", "neighbour_changed_too"];
     /// On the raw tracepoints `br_fdb_update`, `br_fdb_add` and `br_fdb_external_learn_add`: the station,
-    /// whose address is the third argument of each, may be behind another port.
-    pub const STATION_CHANGED: &str = "station_changed";
-    /// On the raw tracepoint `fdb_delete`: a bridge has forgotten a station.
-    pub const STATION_GONE: &str = "station_gone";
+    /// whose address is the third argument of each, may be behind another port. Two of them, for the
+    /// reason above.
+    pub const STATION_CHANGED: [&str; 2] = ["station_changed", "station_changed_too"];
+    /// On the raw tracepoint `fdb_delete`: a bridge has forgotten a station. The kernel holds the lock of
+    /// the bridge's table then, with soft interrupts off, so one is enough.
+    pub const STATION_GONE: [&str; 1] = ["station_gone"];
 }
 
 const _: () = {

@@ -6,11 +6,12 @@
 //!
 //! The kernel itself ends a generation. It counts every change of routes, rules, addresses and
 //! forwarding switches (`rt_genid`), since the routes that its own sockets remember end with it;
-//! we read that number. (The few that it does not count, and their end, are in ARCHITECTURE.md.) For neighbours there is no such number; a program of ours in the kernel's
-//! neighbour code counts, separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one
-//! that changes does not make the sessions of all others ask; and another one for the stations of
-//! bridges. A generation is the sum of them all: they only grow, so a sum that is the same means that
-//! none has.
+//! we read that number. (The few that it does not count, and their end, are in ARCHITECTURE.md.) For
+//! neighbours there is no such number; a program of ours in the kernel's neighbour code counts,
+//! separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one that changes does not make
+//! the sessions of all others ask; another one counts for the stations of bridges, and the hook in the
+//! driver for the beginnings and ends of PPPoE sessions. A generation is the sum of all that a way
+//! depends on: they only grow, so a sum that is the same means that none has.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -144,20 +145,31 @@ pub struct Way {
     pub tag: u16,
     /// PPPoE session that they leave by, network byte order; 0 without PPPoE.
     pub session: u16,
-    /// The neighbourhood of the next hop, below [`NEIGHBOURHOODS`].
-    pub neighbourhood: u16,
     /// The set of the station that they come from or go to, if one of the two interfaces is a bridge:
     /// see [`crate::link::set`]. Of two bridges there are two, see `other_station`.
     pub station: u16,
     /// The set of the second station; [`NO_STATION`](crate::link::NO_STATION) if there is none.
     pub other_station: u16,
-    /// Of the port that they leave by: see [`crate::settings::caps`].
+    /// The neighbourhood of the next hop, below [`NEIGHBOURHOODS`].
+    pub neighbourhood: u16,
+    /// Of the port that they leave by: see [`crate::settings::caps`], and [`BELOW`](Self::BELOW).
     pub caps: u16,
     /// Reserved, zero.
     pub zero: u32,
 }
 
 impl Way {
+    /// Flag of [`caps`](Self::caps): they leave by a port below the interface that the routing has
+    /// named, as only the hook in the driver can send them.
+    pub const BELOW: u16 = 1 << 15;
+
+    /// Tag, session and stations in one word: 0 if it is a way from one Ethernet interface to another,
+    /// neither of which is a bridge. (The session that they come by is not in it.)
+    #[inline(always)]
+    pub fn below(&self) -> u64 {
+        bytemuck::cast([self.tag, self.session, self.station, self.other_station])
+    }
+
     /// Where its entry is looked for first.
     #[inline(always)]
     pub fn place(&self) -> u32 {
@@ -192,8 +204,8 @@ pub struct Generations {
     /// Where the kernel counts the changes of the routes of this network namespace: an address; 0
     /// while it is not known.
     pub routes: u64,
-    /// Counts the frames that told of the beginning or end of a PPPoE session; the lower 32 bits count,
-    /// never 0 for whoever compares.
+    /// Counts the frames that told of the beginning or end of a PPPoE session; see
+    /// [`discoveries`](crate::hop::discoveries) for how it is compared.
     pub discoveries: u64,
     /// As above.
     pub zeros: [u64; 6],
@@ -204,9 +216,37 @@ pub struct Generations {
     pub stations: [u64; STATION_SETS],
 }
 
+impl Generations {
+    /// What a leg or an exit of a PPPoE session has to be written with to hold from now on.
+    pub const fn discoveries(&self) -> u32 {
+        discoveries(self.discoveries)
+    }
+}
+
+/// How a count of [`Generations::discoveries`] stands in a leg or an exit: never 0, which is what has
+/// not been filled in.
+#[inline(always)]
+pub const fn discoveries(count: u64) -> u32 {
+    count as u32 | 1 << 31
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_way_from_ethernet_to_ethernet_has_nothing_below() {
+        let way = Way { port: 3, mtu: 1500, neighbourhood: 7, caps: 7, ..Way::default() };
+        assert_eq!(way.below(), 0);
+        for way in [
+            Way { tag: 1, ..way },
+            Way { session: 1, ..way },
+            Way { station: 1, ..way },
+            Way { other_station: 1, ..way },
+        ] {
+            assert_ne!(way.below(), 0);
+        }
+    }
 
     #[test]
     fn a_ticket_holds_for_its_class_and_generation_only() {

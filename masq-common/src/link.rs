@@ -10,7 +10,8 @@
 //! None of it is asked for each packet: it is part of the next hop that a session remembers
 //! ([`crate::hop`]), and ends with it. Whatever depends on a station is worth nothing as soon as the
 //! kernel's bridge has changed its mind about any station of the same [`set`]; whatever depends on a
-//! PPPoE session as soon as a frame has told of the end or beginning of one (RFC 2516 section 5).
+//! PPPoE session as soon as a frame has told of the end or beginning of one (RFC 2516 section 5), to
+//! an interface that has a leg of its own for that ([`DISCOVERY`]).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -19,6 +20,12 @@ pub const STATION_SETS: usize = 256;
 
 /// The set of those who are no station: nothing ever changes there.
 pub const NO_STATION: u16 = 0;
+
+/// In the place of a PPPoE session id, which it is not (RFC 2516 section 4 reserves it): the leg of the
+/// interface below PPPoE sessions, whose [`Leg::mac`] hears of their beginning and end. Legs and exits
+/// of sessions hold only while there is one on their port and VLAN: nobody would end them otherwise,
+/// and what others send does not. It has to be there before [`Leg::discoveries`] is read.
+pub const DISCOVERY: u16 = 0xffff;
 
 /// Key of the map of legs: what a frame itself tells. As a whole it also says which frames a next hop
 /// holds for.
@@ -39,6 +46,18 @@ impl Arrival {
     #[inline(always)]
     pub const fn plain(port: u32) -> Self {
         Self { port, vlan: 0, session: 0 }
+    }
+
+    /// In one word, which says the same.
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        bytemuck::cast(self)
+    }
+
+    /// Of the frames that tell of the sessions that frames like this one belong to.
+    #[inline(always)]
+    pub const fn discovery(self) -> Self {
+        Self { session: DISCOVERY, ..self }
     }
 }
 
@@ -98,6 +117,30 @@ pub struct Exit {
     pub discoveries: u32,
 }
 
+impl Exit {
+    /// The 802.1Q tag of a packet with this type-of-service byte, host byte order; 0 for none.
+    #[inline(always)]
+    pub const fn tag(&self, tos: u8) -> u16 {
+        if self.vlan == 0 {
+            return 0;
+        }
+        let priority = self.priorities >> (3 * priority(tos)) & 7;
+        self.vlan | (priority as u16) << 13
+    }
+}
+
+/// The priority, 0 to 7, that Linux gives a packet that it forwards, by the bits of its type of service
+/// that once asked for low delay and high throughput (`rt_tos2priority`).
+#[inline(always)]
+pub const fn priority(tos: u8) -> u32 {
+    match tos >> 3 & 3 {
+        0 => 0,
+        1 => 2,
+        2 => 6,
+        _ => 4,
+    }
+}
+
 /// Key of the map of stations.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
@@ -133,6 +176,30 @@ pub const fn set(mac: [u8; 6]) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_has_the_priority_of_the_type_of_service() {
+        // As `ip link set … type vlan egress-qos-map 0:1 2:2 4:3 6:7` would say.
+        let exit = Exit { vlan: 7, priorities: 1 | 2 << 6 | 3 << 12 | 7 << 18, ..Exit::default() };
+        let tags = [0x00, 0x08, 0x18, 0x10, 0xb8, 0x02].map(|tos| exit.tag(tos));
+        assert_eq!(tags, [0x2007, 0x4007, 0x6007, 0xe007, 0x6007, 0x2007]);
+        assert_eq!(Exit { vlan: 0, ..exit }.tag(0x10), 0, "no tag has no priority");
+        assert_eq!(Exit { vlan: 4094, ..Exit::default() }.tag(0x10), 4094);
+    }
+
+    #[test]
+    fn an_arrival_and_its_word_say_the_same() {
+        let arrival = Arrival { port: 3, vlan: 7, session: 0x1200 };
+        for other in [
+            Arrival { port: 4, ..arrival },
+            Arrival { vlan: 0, ..arrival },
+            Arrival { session: 0, ..arrival },
+            arrival.discovery(),
+        ] {
+            assert_ne!(arrival.word(), other.word());
+        }
+        assert_eq!(Arrival::plain(3).word(), 3);
+    }
 
     #[test]
     fn every_station_is_in_a_set_of_its_own_kind() {

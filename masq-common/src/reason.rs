@@ -115,7 +115,7 @@ reasons! {
 
     /// Not IPv4: ARP, IPv6 and everything else is left alone.
     NotIpv4 = 32, Untouched, "not_ipv4";
-    /// Tagged frame seen on the parent device; the VLAN device sees it untagged.
+    /// Tagged frame of no interface of ours at this hook: at that of a VLAN device it has no tag.
     Tagged = 33, Untouched, "tagged";
     /// No session for it at an ingress hook: a first packet, or the router's own traffic.
     NoSession = 34, Untouched, "no_session";
@@ -145,6 +145,13 @@ reasons! {
     WrongSide = 46, Untouched, "wrong_side";
     /// Established flow that takes the kernel's way, as all do with `--mode kernel`.
     FastPathOff = 47, Untouched, "fast_path_off";
+    /// From or to a station that its bridge is not known to have behind that port; the bridge learns, or
+    /// asks all its ports.
+    StationUnknown = 48, Untouched, "station_unknown";
+    /// Of a PPPoE session that is no interface of ours, or that may have ended.
+    PppoeOther = 49, Untouched, "pppoe_other";
+    /// The driver has left no room before the frame for the longer header that it has to leave with.
+    NoHeadroom = 50, Untouched, "no_headroom";
 
     /// Header damaged or shorter than it says.
     Malformed = 64, Dropped, "malformed";
@@ -208,6 +215,8 @@ reasons! {
     HostTableFull = 92, Dropped, "host_table_full";
     /// From the inside with a source that no router forwards: link-local or reserved.
     MartianSource = 93, Dropped, "martian_source";
+    /// The kernel has made room for another link-layer header, but not as much as was asked for.
+    LinkFailed = 94, Dropped, "link_failed";
 
     /// A session was created.
     SessionOpened = 96, Event, "session_opened";
@@ -226,6 +235,8 @@ reasons! {
     /// A TCP SYN announced larger segments than fit the WAN, and now announces smaller ones
     /// (`--mss-clamp`).
     MssLowered = 103, Event, "mss_lowered";
+    /// A frame told of the beginning or end of a PPPoE session: next hops by PPPoE are asked for anew.
+    PppoeDiscovery = 104, Event, "pppoe_discovery";
 }
 
 /// Number of counters: greater than any reason's number.

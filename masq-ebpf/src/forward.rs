@@ -1,6 +1,7 @@
 //! Where an established packet goes: the kernel's own routing, neighbours and MTU are asked with
 //! the addresses that its full path would use, *before* anything is written. What they have
-//! answered holds until something changes ([`crate::hops`]).
+//! answered holds until something changes ([`crate::hops`]). In the driver, what lies below the interfaces
+//! comes on top of that ([`crate::links`]).
 //!
 //! That path routes a packet from the inside before it is translated, and one from outside after:
 //! so the source is the one received and the destination the one that leaves.
@@ -20,7 +21,7 @@ use masq_common::{
     be::Addr,
     flow::{TCP, Tuple, UDP},
     hop::{Way, neighbourhood},
-    link::{Arrival, NO_STATION},
+    link::NO_STATION,
     reason::Reason,
     session::SessionHalf,
     settings::{Device, Settings, caps, role},
@@ -30,7 +31,9 @@ use network_types::ip::Ipv4Hdr;
 
 use crate::{
     config,
-    hops::{self, Before},
+    generations::{self, Before},
+    hops,
+    links::{self, Entry},
     packet::{Packet, RAW, fast::Fast, full::Full, skb::Skb},
     sessions::Found,
     verdict::{Outcome, Step},
@@ -43,6 +46,7 @@ const AF_INET: u8 = 2;
 #[repr(C)]
 struct Asked {
     query: [u64; size_of::<Query>() / 8],
+    entry: Entry,
     way: Way,
     before: Option<Before>,
 }
@@ -74,7 +78,17 @@ impl Asked {
     }
 }
 
-/// Asks for the way of a packet that `half` will rewrite; [`remember`] has the answer.
+/// Finds the interface that a packet has come in by, for [`resolve`]; its role, at XDP.
+#[inline(always)]
+pub fn enter<P: Packet>(packet: &P) -> Step<u8> {
+    let entry = &mut scratch()?.entry;
+    *entry = Entry { arrival: packet.arrival(), ..Entry::default() };
+    packet.enter(entry)?;
+    Ok(entry.role as u8)
+}
+
+/// Asks for the way of a packet that has [entered](enter) and that `half` will rewrite; [`remember`]
+/// has the answer.
 #[inline(always)]
 pub fn resolve<P: Packet>(
     packet: &P,
@@ -82,8 +96,9 @@ pub fn resolve<P: Packet>(
     half: &SessionHalf,
     settings: &Settings,
 ) -> Step<()> {
-    let before = hops::before(settings);
+    let before = generations::before(settings);
     let asked = scratch()?;
+    let entered = asked.entry.ifindex;
     let query = asked.query();
     query.family = AF_INET;
     query.l4_protocol = parsed.protocol;
@@ -94,7 +109,7 @@ pub fn resolve<P: Packet>(
     query.__bindgen_anon_2.tos = parsed.tos;
     query.__bindgen_anon_3.ipv4_src = half.from.source.raw();
     query.__bindgen_anon_4.ipv4_dst = to.destination.raw();
-    query.ifindex = packet.ifindex();
+    query.ifindex = entered;
     match look_up(packet.context(), query) {
         BPF_FIB_LKUP_RET_SUCCESS => {}
         BPF_FIB_LKUP_RET_FRAG_NEEDED => return Err(Reason::TooBig),
@@ -102,8 +117,7 @@ pub fn resolve<P: Packet>(
         _ => return Err(Reason::NoRoute),
     }
     let device = config::device(query.ifindex).ok_or(Reason::OtherDevice)?;
-    let arrival = config::device(packet.ifindex()).ok_or(Reason::NoRole)?;
-    if !leads_on(&device, half) || (P::XDP && device.caps & caps::XDP_TRANSMIT == 0) {
+    if !leads_on(&device, half) {
         return Err(Reason::OtherDevice);
     }
     // SAFETY: integers; the kernel has written the largest length that the way has room for, and the
@@ -111,22 +125,26 @@ pub fn resolve<P: Packet>(
     let (mtu, next) =
         unsafe { (query.__bindgen_anon_1.mtu_result, query.__bindgen_anon_4.ipv4_dst) };
     let (ifindex, destination, source) = (query.ifindex, query.dmac, query.smac);
+    let entry = &asked.entry;
     asked.way = Way {
-        arrival: Arrival::plain(packet.ifindex()),
+        arrival: entry.arrival,
         port: ifindex,
         mtu: u32::from(mtu),
-        addressee: arrival.mac,
+        addressee: entry.addressee,
         destination,
         source,
-        peer: [0; 6],
+        peer: entry.peer,
         tag: 0,
         session: 0,
-        neighbourhood: neighbourhood(next),
-        station: NO_STATION,
+        station: entry.station,
         other_station: NO_STATION,
+        neighbourhood: neighbourhood(next),
         caps: device.caps,
         zero: 0,
     };
+    if P::XDP {
+        links::leave(&mut asked.way, ifindex, parsed.tos)?;
+    }
     asked.before = before;
     Ok(())
 }
@@ -144,10 +162,13 @@ pub fn remember(found: &Found, parsed: &Fast, now: Tick) -> Step<&'static Way> {
 /// The way of a packet, if the session remembers one that holds for it.
 #[inline(always)]
 pub fn recall<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Option<&'static Way> {
-    let way = hops::recall(half.ticket, parsed.tos)?;
-    let arrived = way.arrival == Arrival::plain(packet.ifindex());
-    let arrived = arrived && packet.is_addressed_to(way.addressee);
-    (arrived && (!P::XDP || way.caps & caps::XDP_TRANSMIT != 0)).then_some(way)
+    let way = hops::recall(half.ticket, parsed.tos, packet.arrival())?;
+    // Both hooks of an interface may have found it.
+    let sends = match P::XDP {
+        true => way.caps & caps::XDP_TRANSMIT != 0,
+        false => way.caps & Way::BELOW == 0,
+    };
+    (packet.is_addressed(way) && sends).then_some(way)
 }
 
 #[inline(always)]

@@ -8,8 +8,8 @@
 //! 3. [`icmp_error`], [`fragments`]: the two kinds of packets that are looked up by proxy.
 //! 4. [`create`]: the first packet of a flow: mapping, port, pair of halves.
 //! 5. [`retire`]: the end of a session; [`accounts`]: what is kept of it.
-//! 6. [`forward`]: where an established packet goes, asked from the kernel's routing; [`hops`]: what
-//!    it has answered, remembered.
+//! 6. [`forward`]: where an established packet goes, asked from the kernel's routing; [`links`]: what
+//!    lies below the interfaces; [`hops`]: what was answered, remembered; [`generations`]: until when.
 //! 7. [`slow`]: packets for the daemon.
 //! 8. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
@@ -29,9 +29,11 @@ mod create;
 mod events;
 mod forward;
 mod fragments;
+mod generations;
 mod hooks;
 mod hops;
 mod icmp_error;
+mod links;
 mod packet;
 mod ports;
 mod retire;
@@ -43,11 +45,11 @@ use aya_ebpf::{
     macros::{classifier, raw_tracepoint, xdp},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
-use packet::{ETHERNET, RAW, skb::Skb, xdp::Frame};
+use packet::{ETHERNET, RAW, skb::Skb};
 
 #[xdp]
 fn fast_xdp(ctx: XdpContext) -> u32 {
-    verdict::xdp(hooks::fast::run(&Frame::new(&ctx), 0))
+    hooks::port::run(&ctx)
 }
 
 #[classifier]
@@ -89,20 +91,41 @@ fn retire(ctx: XdpContext) -> u32 {
 /// Never attached: the daemon runs it when sessions have to ask for their next hops anew.
 #[xdp]
 fn forget(ctx: XdpContext) -> u32 {
-    hops::forget(&ctx)
+    generations::forget(&ctx)
 }
 
 /// On the tracepoints behind which a neighbour may be another one than before.
 #[raw_tracepoint]
 fn neighbour_changed(ctx: RawTracePointContext) -> i32 {
-    hops::neighbour_changed(&ctx);
+    generations::neighbour_changed(&ctx);
     0
 }
 
 /// The same, for when that one is running (see the names in `masq_common::abi`).
 #[raw_tracepoint]
 fn neighbour_changed_too(ctx: RawTracePointContext) -> i32 {
-    hops::neighbour_changed(&ctx);
+    generations::neighbour_changed(&ctx);
+    0
+}
+
+/// On the tracepoints behind which a station of a bridge may be behind another port.
+#[raw_tracepoint]
+fn station_changed(ctx: RawTracePointContext) -> i32 {
+    generations::station_changed(&ctx);
+    0
+}
+
+/// The same, for when that one is running.
+#[raw_tracepoint]
+fn station_changed_too(ctx: RawTracePointContext) -> i32 {
+    generations::station_changed(&ctx);
+    0
+}
+
+/// On the tracepoint where a bridge forgets a station.
+#[raw_tracepoint]
+fn station_gone(ctx: RawTracePointContext) -> i32 {
+    generations::station_gone(&ctx);
     0
 }
 

@@ -32,7 +32,10 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
     let half = &found.half;
     // What a session remembers was found by a packet that had come in by the same interface, and
     // had got past all this.
-    let known = forward::recall(packet, &parsed, half);
+    let known = match forward::recall(packet, &parsed, half) {
+        Some(way) if u32::from(forward::largest(packet, &parsed)?) <= way.mtu => Some(way),
+        _ => None,
+    };
     if known.is_none() {
         admit(packet, role, half, settings)?;
     }
@@ -47,8 +50,8 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
         return Err(Reason::TtlExpired);
     }
     let way = match known {
-        Some(way) if u32::from(forward::largest(packet, &parsed)?) <= way.mtu => way,
-        _ => {
+        Some(way) => way,
+        None => {
             forward::resolve(packet, &parsed, half, settings)?;
             forward::remember(&found, &parsed, now)?
         }
@@ -73,8 +76,8 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
 /// Whether a packet may be translated by the session that it was found to have.
 #[inline(always)]
 fn admit<P: Packet>(packet: &P, role: u8, half: &SessionHalf, settings: &Settings) -> Step<()> {
-    let arrived_by = packet.addressee()?;
-    let role = if P::XDP { arrived_by } else { role };
+    let entered = forward::enter(packet)?;
+    let role = if P::XDP { entered } else { role };
     // Whoever forges the tuple of somebody's session is on the wrong side of it.
     if half.is_outbound() != (role == role::LAN) {
         return Err(Reason::WrongSide);

@@ -26,7 +26,6 @@ use crate::{
     hooks::{fast, wan_in, wan_out},
     icmp_error,
     packet::{
-        Packet as _,
         full::{self, Full, Kind},
         skb::Skb,
     },

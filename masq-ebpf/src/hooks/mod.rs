@@ -9,11 +9,13 @@
 //!       (established flows) ◀──────────────── redirect ──────┴────────────────┘
 //! ```
 //!
+//! [`port`] is where frames meet XDP, below the interface if that is a bridge, a VLAN or a PPPoE session.
 //! [`fast`] is the same code on both sides and in XDP and TC, since each half of a session carries
 //! its own rewrite. It never decides anything new: what it cannot finish it leaves untouched.
 
 pub mod fast;
 pub mod lan_in;
+pub mod port;
 pub mod wan_in;
 pub mod wan_out;
 

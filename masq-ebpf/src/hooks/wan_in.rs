@@ -17,7 +17,6 @@ use crate::{
     hooks::fast,
     icmp_error,
     packet::{
-        Packet as _,
         full::{self, Full, Kind},
         skb::Skb,
     },

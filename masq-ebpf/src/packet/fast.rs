@@ -9,18 +9,15 @@ use masq_common::{
     reason::Reason,
     tcp,
 };
-use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
+use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{packet::Packet, verdict::Step};
 
-/// EtherType of IPv4, as loaded from a frame.
-const IPV4: u16 = 0x0800_u16.to_be();
-/// EtherTypes of VLAN tags, as loaded from a frame.
-const VLAN: [u16; 2] = [0x8100_u16.to_be(), 0x88a8_u16.to_be()];
 /// "More fragments" and the fragment offset, as loaded from a packet.
 const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
 /// A packet that the fast hooks can look up.
+#[derive(Clone, Copy)]
 pub struct Fast {
     /// Its addresses and ports.
     pub tuple: Tuple,
@@ -66,19 +63,7 @@ pub unsafe fn field<H, T: Copy>(header: *const H, offset: usize) -> T {
 pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
     packet.obstacle()?;
     let window = packet.window();
-    if P::LINK != 0 {
-        let eth: *const EthHdr = at(window, 0).ok_or(Reason::Unusual)?;
-        // SAFETY: `at` has checked that the whole header is accessible.
-        let (group, ether_type): (u8, u16) =
-            unsafe { (field(eth, 0), field(eth, offset_of!(EthHdr, ether_type))) };
-        if ether_type != IPV4 {
-            let tagged = ether_type == VLAN[0] || ether_type == VLAN[1];
-            return Err(if tagged { Reason::Tagged } else { Reason::NotIpv4 });
-        }
-        if group & 1 != 0 {
-            return Err(Reason::NotForUs);
-        }
-    }
+    packet.announces(window)?;
     let ip: *const Ipv4Hdr = at(window, P::LINK).ok_or(Reason::Unusual)?;
     // SAFETY: `at` has checked that the whole header is accessible.
     let (version_length, tos, length, fragment): (u8, u8, u16, u16) = unsafe {
@@ -89,10 +74,7 @@ pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
             field(ip, offset_of!(Ipv4Hdr, frags)),
         )
     };
-    if version_length != 0x45
-        || fragment & FRAGMENT != 0
-        || !is_intact(ip)
-        || usize::from(length) + P::LINK > packet.length()
+    if version_length != 0x45 || fragment & FRAGMENT != 0 || !is_intact(ip) || !packet.holds(length)
     {
         return Err(Reason::Unusual);
     }

@@ -6,6 +6,7 @@
 
 pub mod fast;
 pub mod full;
+pub mod link;
 pub mod mss;
 pub mod options;
 pub mod skb;
@@ -14,9 +15,10 @@ pub mod xdp;
 
 use core::ffi::c_void;
 
-use masq_common::{hop::Way, session::SessionHalf, settings::Settings};
+use masq_common::{hop::Way, link::Arrival, session::SessionHalf, settings::Settings};
 
 use crate::{
+    links::Entry,
     packet::fast::Fast,
     verdict::{Outcome, Step},
 };
@@ -51,7 +53,7 @@ pub fn verified_length<const MAX: u32>(length: u32) -> u32 {
 
 /// A packet that a fast hook can translate.
 pub trait Packet {
-    /// Bytes before the IP header: [`ETHERNET`] or [`RAW`].
+    /// Bytes before the IP header: [`ETHERNET`] or [`RAW`], at XDP also those of [`link`].
     const LINK: usize;
     /// Whether packets leave through `bpf_redirect` of XDP.
     const XDP: bool;
@@ -59,28 +61,33 @@ pub trait Packet {
     /// What the helpers take as context.
     fn context(&self) -> *mut c_void;
 
-    /// The interface it came in by.
+    /// The interface whose hook this is: at XDP the port.
     fn ifindex(&self) -> u32;
 
     /// First and end address of the bytes that can be accessed directly. [`fast::parse`] asks
     /// once; an implementation may make more of the packet accessible first.
     fn window(&self) -> (usize, usize);
 
-    /// Length in bytes from the link-layer header on, data that is not accessible included.
-    fn length(&self) -> usize;
+    /// Whether it has room for an IP packet of this length, data that is not accessible included.
+    fn holds(&self, length: u16) -> bool;
 
     /// What keeps this packet from being looked at, if anything: not IPv4, tagged.
     fn obstacle(&self) -> Step<()>;
 
-    /// That it was sent to this station, and not merely seen by it. At XDP, where the device has
-    /// to be looked up for that, the device's role.
-    fn addressee(&self) -> Step<u8>;
+    /// That its link-layer header, if there is one in this window, announces an IPv4 packet for a single
+    /// station.
+    fn announces(&self, window: (usize, usize)) -> Step<()>;
 
-    /// Whether it was sent to the station with this link-layer address, as far as [`addressee`]
-    /// would look at that.
-    ///
-    /// [`addressee`]: Self::addressee
-    fn is_addressed_to(&self, station: [u8; 6]) -> bool;
+    /// What it has come in as.
+    fn arrival(&self) -> Arrival;
+
+    /// That it was sent to this station, and not merely seen by it. Tells of the interface that it is
+    /// for, whose role only XDP does not know before; `entry` has the arrival already.
+    fn enter(&self, entry: &mut Entry) -> Step<()>;
+
+    /// Whether it has the link-layer addresses that packets of this way come in with, as far as
+    /// [`enter`](Self::enter) would look at them.
+    fn is_addressed(&self, way: &Way) -> bool;
 
     /// Size of the segments that a super-packet will be cut into, without headers, and their
     /// number; `None` for an ordinary packet.

@@ -1,7 +1,7 @@
 //! TC: a socket buffer. Checksums go through the helpers, which know whether the checksum is
 //! complete, partial or verified already; the rest of the headers is written directly.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, mem::offset_of, ptr};
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, bpf_xfrm_state},
@@ -16,6 +16,7 @@ use masq_common::{
     checksum::Delta,
     flow::{ICMP, UDP, UDP_LITE, has_ids, pseudo_checksum},
     hop::Way,
+    link::Arrival,
     reason::Reason,
     session::SessionHalf,
     settings::{Settings, caps},
@@ -23,9 +24,11 @@ use masq_common::{
 use network_types::{eth::EthHdr, ip::Ipv4Hdr, tcp::TcpHdr};
 
 use crate::{
+    config,
+    links::Entry,
     packet::{
         ETHERNET, Packet, RAW,
-        fast::{Fast, at},
+        fast::{Fast, at, field},
         xdp::{rewrite_ip, rewrite_link, rewrite_ports, set},
     },
     verdict::{Outcome, Step},
@@ -33,6 +36,8 @@ use crate::{
 
 /// EtherType of IPv4, as the kernel has it in the socket buffer.
 const IPV4: u32 = 0x0800_u16.to_be() as u32;
+/// EtherTypes of VLAN tags, as loaded from a frame.
+const VLAN: [u16; 2] = [0x8100_u16.to_be(), 0x88a8_u16.to_be()];
 /// `skb->pkt_type` of a packet for this machine.
 const PACKET_HOST: u32 = 0;
 /// Where in the control block the pass of a packet stands, two words.
@@ -96,6 +101,12 @@ impl<const LINK: usize> Skb<LINK> {
     pub fn device(&self) -> u32 {
         // SAFETY: as for the other context fields.
         unsafe { ptr::read_volatile(&raw const (*self.skb).ifindex) }
+    }
+
+    /// That it was sent to this station, and not merely seen by it.
+    #[inline(always)]
+    pub fn addressee(&self) -> Step<()> {
+        if self.pkt_type() == PACKET_HOST { Ok(()) } else { Err(Reason::NotForUs) }
     }
 
     /// Whether it is an IPv4 packet.
@@ -337,8 +348,8 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
-    fn length(&self) -> usize {
-        self.len() as usize
+    fn holds(&self, length: u16) -> bool {
+        usize::from(length) + LINK <= self.len() as usize
     }
 
     #[inline(always)]
@@ -353,12 +364,37 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
-    fn addressee(&self) -> Step<u8> {
-        if self.pkt_type() == PACKET_HOST { Ok(0) } else { Err(Reason::NotForUs) }
+    fn announces(&self, window: (usize, usize)) -> Step<()> {
+        if LINK == RAW {
+            return Ok(());
+        }
+        let eth: *const EthHdr = at(window, 0).ok_or(Reason::Unusual)?;
+        // SAFETY: `at` has checked that the whole header is accessible.
+        let (group, ether_type): (u8, u16) =
+            unsafe { (field(eth, 0), field(eth, offset_of!(EthHdr, ether_type))) };
+        if u32::from(ether_type) != IPV4 {
+            let tagged = VLAN.contains(&ether_type);
+            return Err(if tagged { Reason::Tagged } else { Reason::NotIpv4 });
+        }
+        if group & 1 != 0 { Err(Reason::NotForUs) } else { Ok(()) }
     }
 
     #[inline(always)]
-    fn is_addressed_to(&self, _station: [u8; 6]) -> bool {
+    fn arrival(&self) -> Arrival {
+        Arrival::plain(self.device())
+    }
+
+    #[inline(always)]
+    fn enter(&self, entry: &mut Entry) -> Step<()> {
+        self.addressee()?;
+        let device = config::device(self.device()).ok_or(Reason::NoRole)?;
+        entry.ifindex = self.device();
+        entry.addressee = device.mac;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn is_addressed(&self, _way: &Way) -> bool {
         self.pkt_type() == PACKET_HOST
     }
 

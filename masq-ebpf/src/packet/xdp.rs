@@ -5,11 +5,12 @@
 
 use core::{ffi::c_void, mem::offset_of};
 
-use aya_ebpf::{EbpfContext as _, bindings::xdp_md, helpers::bpf_redirect, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, helpers::bpf_redirect};
 use masq_common::{
     checksum::Delta,
     flow::{ICMP, TCP, UDP},
     hop::Way,
+    link::Arrival,
     reason::Reason,
     session::SessionHalf,
     settings::Settings,
@@ -17,24 +18,34 @@ use masq_common::{
 use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
-    config,
+    links::{self, Entry, Mac, is_same},
     packet::{
         ETHERNET, Packet,
         fast::{Fast, at, field},
+        link::{DONE, Link, NO_ROOM, PPPOE, reframe},
     },
     verdict::{Outcome, Step},
 };
 
-/// A frame at XDP. Always with an Ethernet header.
-pub struct Frame {
+/// A frame at XDP, whose IP header follows after `LINK` bytes: see [`crate::packet::link`].
+pub struct Frame<const LINK: usize> {
     ctx: *mut xdp_md,
+    link: Link,
 }
 
-impl Frame {
-    /// The frame of a program's context.
+impl<const LINK: usize> Frame<LINK> {
+    /// The frame of a program's context, which has this before its IP header.
     #[inline(always)]
-    pub fn new(ctx: &XdpContext) -> Self {
-        Self { ctx: ctx.as_ptr().cast() }
+    pub fn new(ctx: *mut xdp_md, link: Link) -> Self {
+        Self { ctx, link }
+    }
+
+    /// Destination and source.
+    #[inline(always)]
+    fn addresses(&self) -> Option<[Mac; 2]> {
+        let eth = at::<EthHdr>(self.window(), 0)?;
+        // SAFETY: `at` has checked that the whole header is accessible.
+        Some(unsafe { [field(eth, 0), field(eth, 6)] })
     }
 }
 
@@ -105,42 +116,43 @@ pub unsafe fn rewrite_link(eth: *mut EthHdr, way: &Way) {
     }
 }
 
-impl Frame {
-    /// Ports or identifier, and the transport checksum.
-    #[inline(always)]
-    fn rewrite_transport(&self, half: &SessionHalf, protocol: u8) -> Step<()> {
-        let window = self.window();
-        let offset = ETHERNET + Ipv4Hdr::LEN;
-        // SAFETY: in each arm `at` has checked that the whole header is accessible.
-        unsafe {
-            match protocol {
-                TCP => {
-                    let tcp: *mut TcpHdr = at(window, offset).ok_or(Reason::Unusual)?;
-                    let check = offset_of!(TcpHdr, check);
-                    set(tcp, check, half.transport_delta().apply(field(tcp, check)));
-                    rewrite_ports(tcp, half);
-                }
-                UDP => {
-                    let udp: *mut UdpHdr = at(window, offset).ok_or(Reason::Unusual)?;
-                    let check = offset_of!(UdpHdr, check);
-                    set(udp, check, half.transport_delta().apply_udp(field(udp, check)));
-                    rewrite_ports(udp, half);
-                }
-                ICMP => {
-                    let icmp: *mut Icmpv4Hdr = at(window, offset).ok_or(Reason::Unusual)?;
-                    let check = offset_of!(Icmpv4Hdr, check);
-                    set(icmp, check, half.id_delta().apply(field(icmp, check)));
-                    set(icmp, offset_of!(Icmpv4Hdr, data), half.id.raw());
-                }
-                _ => return Err(Reason::Unusual),
+/// Rewrites ports or identifier, and the transport checksum, of a packet after `LINK` bytes.
+#[inline(always)]
+pub fn rewrite_transport<const LINK: usize>(
+    window: (usize, usize),
+    half: &SessionHalf,
+    protocol: u8,
+) -> Step<()> {
+    let offset = LINK + Ipv4Hdr::LEN;
+    // SAFETY: in each arm `at` has checked that the whole header is accessible.
+    unsafe {
+        match protocol {
+            TCP => {
+                let tcp: *mut TcpHdr = at(window, offset).ok_or(Reason::Unusual)?;
+                let check = offset_of!(TcpHdr, check);
+                set(tcp, check, half.transport_delta().apply(field(tcp, check)));
+                rewrite_ports(tcp, half);
             }
+            UDP => {
+                let udp: *mut UdpHdr = at(window, offset).ok_or(Reason::Unusual)?;
+                let check = offset_of!(UdpHdr, check);
+                set(udp, check, half.transport_delta().apply_udp(field(udp, check)));
+                rewrite_ports(udp, half);
+            }
+            ICMP => {
+                let icmp: *mut Icmpv4Hdr = at(window, offset).ok_or(Reason::Unusual)?;
+                let check = offset_of!(Icmpv4Hdr, check);
+                set(icmp, check, half.id_delta().apply(field(icmp, check)));
+                set(icmp, offset_of!(Icmpv4Hdr, data), half.id.raw());
+            }
+            _ => return Err(Reason::Unusual),
         }
-        Ok(())
     }
+    Ok(())
 }
 
-impl Packet for Frame {
-    const LINK: usize = ETHERNET;
+impl<const LINK: usize> Packet for Frame<LINK> {
+    const LINK: usize = LINK;
     const XDP: bool = true;
 
     #[inline(always)]
@@ -161,29 +173,46 @@ impl Packet for Frame {
     }
 
     #[inline(always)]
-    fn length(&self) -> usize {
+    fn holds(&self, length: u16) -> bool {
         let (start, end) = self.window();
-        end - start
+        if LINK >= PPPOE {
+            // PPPoE says how long its payload is, of which the number of the protocol is a part. The
+            // kernel drops frames that are shorter than that, and cuts off what they have more.
+            let payload = usize::from(self.link.payload);
+            return usize::from(length) + 2 <= payload && payload + LINK - 2 <= end - start;
+        }
+        usize::from(length) + LINK <= end - start
     }
 
     #[inline(always)]
     fn obstacle(&self) -> Step<()> {
+        // What it is was seen before.
         Ok(())
     }
 
     #[inline(always)]
-    fn addressee(&self) -> Step<u8> {
-        let device = config::device(self.ifindex()).ok_or(Reason::NoRole)?;
-        if self.is_addressed_to(device.mac) { Ok(device.role) } else { Err(Reason::NotForUs) }
+    fn announces(&self, window: (usize, usize)) -> Step<()> {
+        let eth: *const EthHdr = at(window, 0).ok_or(Reason::Unusual)?;
+        // SAFETY: `at` has checked that the whole header is accessible.
+        let group: u8 = unsafe { field(eth, 0) };
+        if group & 1 != 0 { Err(Reason::NotForUs) } else { Ok(()) }
     }
 
     #[inline(always)]
-    fn is_addressed_to(&self, station: [u8; 6]) -> bool {
-        let Some(eth) = at::<EthHdr>(self.window(), 0) else { return false };
-        let [a, b, c, d, e, f] = station;
-        let station = (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]));
-        // SAFETY: `at` has checked that the whole header is accessible.
-        station == unsafe { (field(eth, 0), field(eth, 4)) }
+    fn arrival(&self) -> Arrival {
+        self.link.arrival(self.ifindex())
+    }
+
+    #[inline(always)]
+    fn enter(&self, entry: &mut Entry) -> Step<()> {
+        let addresses = self.addresses().ok_or(Reason::Unusual)?;
+        links::enter(entry, &addresses)
+    }
+
+    #[inline(always)]
+    fn is_addressed(&self, way: &Way) -> bool {
+        let Some([to, from]) = self.addresses() else { return false };
+        is_same(to, way.addressee) && (LINK < PPPOE || is_same(from, way.peer))
     }
 
     #[inline(always)]
@@ -196,21 +225,34 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn send(&self, parsed: &Fast, half: &SessionHalf, way: &Way) -> Outcome {
-        let window = self.window();
-        let (Some(eth), Some(ip)) = (at::<EthHdr>(window, 0), at::<Ipv4Hdr>(window, ETHERNET))
-        else {
-            return Outcome::Ends(Reason::Unusual);
-        };
-        if let Err(reason) = self.rewrite_transport(half, parsed.protocol) {
+        if LINK != ETHERNET || way.tag | way.session != 0 {
+            // Copies, so that what a function gets the address of is not what plain packets use.
+            let (parsed, half) = (*parsed, *half);
+            match reframe(self.ctx, LINK as u32, &parsed, &half, way) {
+                DONE => {}
+                NO_ROOM => return Outcome::Ends(Reason::NoHeadroom),
+                _ => return Outcome::Ends(Reason::LinkFailed),
+            }
+        } else if let Err(reason) = rewrite(self.window(), parsed, half, way) {
             return Outcome::Ends(reason);
-        }
-        // SAFETY: `at` has checked that both headers are accessible.
-        unsafe {
-            rewrite_ip(ip, parsed, half);
-            rewrite_link(eth, way);
         }
         let reason = if half.is_outbound() { Reason::OutboundFast } else { Reason::InboundFast };
         // SAFETY: the helper takes any interface index.
         Outcome::Redirected(reason, unsafe { bpf_redirect(way.port, 0) })
     }
+}
+
+/// Rewrites a packet between two ports with an Ethernet header and nothing else. Nothing has been
+/// changed if it fails.
+#[inline(always)]
+fn rewrite(window: (usize, usize), parsed: &Fast, half: &SessionHalf, way: &Way) -> Step<()> {
+    let eth = at::<EthHdr>(window, 0).ok_or(Reason::Unusual)?;
+    let ip = at::<Ipv4Hdr>(window, ETHERNET).ok_or(Reason::Unusual)?;
+    rewrite_transport::<ETHERNET>(window, half, parsed.protocol)?;
+    // SAFETY: `at` has checked that both headers are accessible.
+    unsafe {
+        rewrite_ip(ip, parsed, half);
+        rewrite_link(eth, way);
+    }
+    Ok(())
 }

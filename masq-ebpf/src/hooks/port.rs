@@ -1,0 +1,64 @@
+//! XDP, at a port: what kind of frame it is. The fast path is compiled for each length of what may stand
+//! before the IP header, so that packets on plain Ethernet do not pay for the others.
+
+use aya_ebpf::{EbpfContext as _, bindings::xdp_md, programs::XdpContext};
+use masq_common::{link::Arrival, reason::Reason};
+
+use crate::{
+    counters,
+    hooks::fast,
+    links,
+    packet::{
+        ETHERNET, Packet as _,
+        fast::{at, field},
+        link::{self, Kind, Link, PPPOE, TAGGED, TAGGED_PPPOE},
+        xdp::Frame,
+    },
+    verdict::{self, Outcome},
+};
+
+/// Runs the hook; the kernel's number.
+#[inline(always)]
+pub fn run(ctx: &XdpContext) -> u32 {
+    let ctx: *mut xdp_md = ctx.as_ptr().cast();
+    let frame = Frame::<ETHERNET>::new(ctx, Link::PLAIN);
+    let link = match link::kind(frame.window()) {
+        Kind::Plain => return plain(ctx),
+        Kind::Below(link) => link,
+        Kind::Discovery(vlan) => {
+            discovery(&frame, vlan);
+            return verdict::xdp(Outcome::Ends(Reason::NotIpv4));
+        }
+        Kind::Other(reason) => return verdict::xdp(Outcome::Ends(reason)),
+    };
+    match link.length {
+        TAGGED => below::<TAGGED>(ctx, link.vlan, 0, 0),
+        PPPOE => below::<PPPOE>(ctx, 0, link.session, link.payload),
+        _ => below::<TAGGED_PPPOE>(ctx, link.vlan, link.session, link.payload),
+    }
+}
+
+/// The fast path for a frame with an Ethernet header. A function, like those for the others: their
+/// stacks would not fit on top of this one.
+#[inline(never)]
+fn plain(ctx: *mut xdp_md) -> u32 {
+    verdict::xdp(fast::run(&Frame::<ETHERNET>::new(ctx, Link::PLAIN), 0))
+}
+
+/// The fast path for a frame with more than an Ethernet header.
+#[inline(never)]
+fn below<const LINK: usize>(ctx: *mut xdp_md, vlan: u16, session: u16, payload: u16) -> u32 {
+    let link = Link { length: LINK, vlan, session, payload };
+    verdict::xdp(fast::run(&Frame::<LINK>::new(ctx, link), 0))
+}
+
+/// Has all next hops by PPPoE asked for anew, if the frame is for an interface that speaks it.
+#[inline(always)]
+fn discovery(frame: &Frame<ETHERNET>, vlan: u16) {
+    let Some(eth) = at::<[u8; 6]>(frame.window(), 0) else { return };
+    // SAFETY: `at` has checked that the address is accessible.
+    let to: links::Mac = unsafe { field(eth, 0) };
+    if links::discovery(Arrival { port: frame.ifindex(), vlan, session: 0 }, &to) {
+        counters::bump(Reason::PppoeDiscovery);
+    }
+}
