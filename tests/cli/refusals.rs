@@ -78,12 +78,13 @@ fn an_interface_belongs_to_one_instance() {
 
 #[test]
 fn a_driver_without_xdp_is_named_if_xdp_is_demanded() {
-    let lab = Lab::new(Layout::default().lan(masq_tests::lab::LanKind::Bridge));
-    let arguments = ["run", "--lan", "lan0", "--wan", "wan0", "--mode", "xdp"];
+    let lab = Lab::new(Layout::default());
+    lab.router.ip("link add mac0 link lan0 type macvlan");
+    let arguments = ["run", "--lan", "mac0", "--wan", "wan0", "--mode", "xdp"];
     let (status, log) = Masq::spawn(masq(&lab.router, arguments)).outcome();
     assert_eq!(status.code(), Some(1), "{log}");
     let error = log.lines().last().expect("a sentence");
-    assert!(error.contains("lan0") && error.contains("--mode"), "{log}");
+    assert!(error.contains("mac0") && error.contains("--mode"), "{log}");
 }
 
 #[test]

@@ -3,39 +3,81 @@
 
 use masq_tests::{
     daemon::{self, Mode, counter},
-    lab::{Lab, SERVER_1, WAN_IF},
+    lab::{Lab, LanKind, Layout, SERVER_1},
     netns::Namespace,
-    traffic::http,
+    sockets::eventually,
+    traffic::{http, probe},
 };
 
 use crate::{in_both_modes, scene::Setup};
 
-in_both_modes!(established_flows_are_translated_at_ingress);
+in_both_modes!(
+    established_flows_are_translated_at_ingress,
+    below_a_bridge_too,
+    below_vlans_too,
+    below_a_bridge_of_vlans_too,
+);
 
 const TRANSFER: usize = 5_000_000;
 
 fn established_flows_are_translated_at_ingress(setup: Setup) {
     setup.masq_only().run(|scene| {
         let Lab { a, router, server1, .. } = scene.lab;
+        let ports = || {
+            let lans = scene.lab.lan_ports().iter().map(|port| redirected_by_xdp(router, port));
+            [lans.sum(), redirected_by_xdp(router, scene.lab.wan_port())]
+        };
+        if scene.mode == Mode::Xdp {
+            // A bridge has to learn first, and masq from it.
+            eventually("echoes both ways by XDP", || {
+                let before: [u64; 2] = ports();
+                probe::ping(a, SERVER_1, 1).expect("a reply");
+                probe::ping(a, SERVER_1, 1).expect("a reply");
+                let now = ports();
+                (now[0] > before[0] && now[1] > before[1]).then_some(())
+            });
+        }
+        let counters = || {
+            let stats = daemon::stats(router);
+            [["outbound_fast", "inbound_fast"], ["outbound_slow", "inbound_slow"]]
+                .map(|names| names.map(|name| counter(&stats, name)))
+        };
+        let (before, ports_before) = (counters(), ports());
         let _server = http::Server::start(server1, 80);
         http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
         http::upload(a, (SERVER_1, 80), TRANSFER).expect("a whole upload");
-        let stats = daemon::stats(router);
-        let [fast, slow] = [["outbound_fast", "inbound_fast"], ["outbound_slow", "inbound_slow"]]
-            .map(|names| names.map(|name| counter(&stats, name)));
+        let (now, ports_now) = (counters(), ports());
+        let more = |now: [u64; 2], before: [u64; 2]| [now[0] - before[0], now[1] - before[1]];
+        let [fast, slow] = [more(now[0], before[0]), more(now[1], before[1])];
         for (fast, slow) in fast.into_iter().zip(slow) {
             assert!(fast > 20 * slow, "{fast} packets by the fast path, {slow} by the full one");
         }
         // Counters do not tell XDP from TC; the devices do.
-        let by_xdp = ["lan0", WAN_IF].map(|interface| redirected_by_xdp(router, interface));
+        let by_xdp = more(ports_now, ports_before);
         match scene.mode {
             Mode::Tc => assert_eq!(by_xdp, [0, 0]),
             Mode::Xdp => assert_eq!(by_xdp, fast, "every one of them in XDP"),
             Mode::Kernel => unreachable!("there is no fast path to be in"),
         }
+        let stats = daemon::stats(router);
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
     });
+}
+
+fn below_a_bridge_too(setup: Setup) {
+    let layout = Layout::default().lan(LanKind::Bridge);
+    established_flows_are_translated_at_ingress(setup.layout(layout));
+}
+
+fn below_vlans_too(setup: Setup) {
+    let layout = Layout::default().lan(LanKind::Vlan).vlan();
+    established_flows_are_translated_at_ingress(setup.layout(layout));
+}
+
+fn below_a_bridge_of_vlans_too(setup: Setup) {
+    let layout = Layout::default().lan(LanKind::BridgeOfVlans).vlan();
+    established_flows_are_translated_at_ingress(setup.layout(layout));
 }
 
 #[test]
@@ -64,7 +106,7 @@ fn without_a_fast_path_the_kernel_routes_every_packet() {
 }
 
 /// Frames that XDP on a veth has redirected, by the device's own statistics.
-fn redirected_by_xdp(namespace: &Namespace, interface: &str) -> u64 {
+pub fn redirected_by_xdp(namespace: &Namespace, interface: &str) -> u64 {
     let statistics = namespace.output("ethtool", &["-S", interface]);
     let of_queues = statistics.lines().filter(|line| line.contains("_xdp_redirect:"));
     let counts = of_queues.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());

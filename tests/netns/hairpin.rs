@@ -16,6 +16,7 @@ use crate::{
 in_both_modes!(
     hosts_meet_at_the_external_address,
     hosts_behind_different_interfaces_meet,
+    hosts_behind_a_bridge_meet,
     filtering_holds_for_hosts_of_the_lan,
 );
 
@@ -30,9 +31,7 @@ fn hosts_behind_different_interfaces_meet(setup: Setup) {
     setup.arguments(&OPEN).layout(layout).run(exchange);
 }
 
-#[test]
-fn hosts_behind_a_bridge_meet() {
-    let setup = Setup::new(masq_tests::daemon::Mode::Tc);
+fn hosts_behind_a_bridge_meet(setup: Setup) {
     setup.arguments(&OPEN).layout(Layout::default().lan(LanKind::Bridge)).run(exchange);
 }
 

@@ -14,7 +14,14 @@ use crate::{
     scene::{Scene, Setup},
 };
 
-in_both_modes!(a_switch, an_interface_for_each_host);
+in_both_modes!(
+    a_switch,
+    an_interface_for_each_host,
+    a_bridge,
+    a_lan_on_a_vlan,
+    a_wan_on_a_vlan,
+    a_bridge_of_vlans_and_a_wan_on_a_vlan,
+);
 
 fn a_switch(setup: Setup) {
     setup.run(tour);
@@ -24,9 +31,20 @@ fn an_interface_for_each_host(setup: Setup) {
     setup.layout(Layout::default().lan(LanKind::InterfacePerHost)).run(tour);
 }
 
-#[test]
-fn a_bridge() {
-    Setup::new(Mode::Tc).layout(Layout::default().lan(LanKind::Bridge)).run(tour);
+fn a_bridge(setup: Setup) {
+    setup.layout(Layout::default().lan(LanKind::Bridge)).run(tour);
+}
+
+fn a_lan_on_a_vlan(setup: Setup) {
+    setup.layout(Layout::default().lan(LanKind::Vlan)).run(tour);
+}
+
+fn a_wan_on_a_vlan(setup: Setup) {
+    setup.layout(Layout::default().vlan()).run(tour);
+}
+
+fn a_bridge_of_vlans_and_a_wan_on_a_vlan(setup: Setup) {
+    setup.layout(Layout::default().lan(LanKind::BridgeOfVlans).vlan()).run(tour);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! masquerade, which shows that they ask for what a LAN host may expect.
 
 mod accounting;
+mod below;
 mod beside;
 mod discovery;
 mod events;

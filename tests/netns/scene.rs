@@ -18,9 +18,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The usual network, with masq in this mode.
+    /// The usual network, or the one in the environment, with masq in this mode.
     pub fn new(mode: Mode) -> Self {
-        let (layout, arguments, sources) = (Layout::default(), Vec::new(), Vec::new());
+        let (layout, arguments, sources) = (Layout::from_environment(), Vec::new(), Vec::new());
         Self { mode, layout, arguments, sources, masq_only: false }
     }
 
@@ -61,6 +61,10 @@ impl Setup {
         let kind = Kind::from_environment();
         if self.masq_only && kind != Kind::Masq {
             println!("left out: the reference does not do this");
+            return;
+        }
+        if !self.layout.is_possible() {
+            println!("left out: this kernel has no VLANs");
             return;
         }
         let lab = Lab::new(self.layout);

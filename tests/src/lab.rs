@@ -11,7 +11,7 @@
 //! [`Layout`] has the variants. A lab knows nothing of masq: start a gateway in
 //! `lab.router`.
 
-use std::{net::Ipv4Addr, ops::Deref, sync::Mutex};
+use std::{env, net::Ipv4Addr, ops::Deref, sync::Mutex};
 
 use crate::{
     netns::{Namespace, must_succeed},
@@ -64,6 +64,11 @@ pub enum LanKind {
     Bridge,
     /// `lan0` and `lan1` are Ethernet interfaces, with one host on each.
     InterfacePerHost,
+    /// `lan0` is VLAN 10 of `trunk0`, which leads to the switch.
+    Vlan,
+    /// `lan0` is a bridge on the router whose ports are the VLANs 10 and 20 of `trunk0`, with one host
+    /// in each.
+    BridgeOfVlans,
 }
 
 /// What the WAN interface of the router is.
@@ -74,6 +79,18 @@ pub enum WanKind {
     Ethernet,
     /// A TUN device, as `ppp0`: no link-layer header.
     Tun,
+    /// VLAN 7 of `line0`, at both ends.
+    Vlan,
+}
+
+impl WanKind {
+    /// The devices that make the line: the router's end, the other end.
+    const fn line(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Vlan => ("line0", "line1"),
+            Self::Ethernet | Self::Tun => (WAN_IF, ISP_IF),
+        }
+    }
 }
 
 /// A variant of the network.
@@ -95,6 +112,39 @@ impl Layout {
     /// With the LAN hosts connected in this way.
     pub fn lan(self, lan: LanKind) -> Self {
         Self { lan, ..self }
+    }
+
+    /// As the variable `MASQ_TEST_LAYOUT` says, so that tests which want no particular network can be
+    /// run in others: `bridge`, `vlan` (both sides), `bridge-of-vlans`.
+    ///
+    /// # Panics
+    /// If it names nothing of that.
+    pub fn from_environment() -> Self {
+        let usual = Self::default();
+        match env::var("MASQ_TEST_LAYOUT").as_deref() {
+            Err(_) | Ok("switch") => usual,
+            Ok("bridge") => usual.lan(LanKind::Bridge),
+            Ok("vlan") => usual.lan(LanKind::Vlan).vlan(),
+            Ok("bridge-of-vlans") => usual.lan(LanKind::BridgeOfVlans),
+            Ok(other) => panic!("MASQ_TEST_LAYOUT is {other}, which is no network"),
+        }
+    }
+
+    /// With a VLAN as WAN.
+    pub fn vlan(self) -> Self {
+        Self { wan: WanKind::Vlan, ..self }
+    }
+
+    /// Whether the kernel can build it.
+    pub fn is_possible(self) -> bool {
+        let tagged = matches!(self.lan, LanKind::Vlan | LanKind::BridgeOfVlans);
+        if !tagged && self.wan != WanKind::Vlan {
+            return true;
+        }
+        let namespace = Namespace::new("probe");
+        veth(&namespace, "a", &namespace, "b");
+        let vlan = ["link", "add", "link", "a", "name", "c", "type", "vlan", "id", "7"];
+        namespace.command("ip").args(vlan).output().is_ok_and(|output| output.status.success())
     }
 
     /// With a TUN device as WAN.
@@ -167,7 +217,8 @@ impl Lab {
             isp: Namespace::new("isp"),
             server1: node("server1", SERVER_1),
             server2: node("server2", SERVER_2),
-            switch: (layout.lan == LanKind::Switch).then(|| Namespace::new("switch")),
+            switch: matches!(layout.lan, LanKind::Switch | LanKind::Vlan | LanKind::BridgeOfVlans)
+                .then(|| Namespace::new("switch")),
             core: layout.hop_mtu.is_some().then(|| Namespace::new("core")),
             layout,
         };
@@ -195,9 +246,24 @@ impl Lab {
     /// The LAN interfaces of the router, as `masq run --lan` wants them.
     pub fn lan_interfaces(&self) -> &'static [&'static str] {
         match self.layout.lan {
-            LanKind::Switch | LanKind::Bridge => &["lan0"],
+            LanKind::Switch | LanKind::Bridge | LanKind::Vlan | LanKind::BridgeOfVlans => &["lan0"],
             LanKind::InterfacePerHost => &["lan0", "lan1"],
         }
+    }
+
+    /// The devices of the router that frames of the LAN really come in by.
+    pub fn lan_ports(&self) -> &'static [&'static str] {
+        match self.layout.lan {
+            LanKind::Switch => &["lan0"],
+            LanKind::Bridge => &["port0", "port1"],
+            LanKind::InterfacePerHost => &["lan0", "lan1"],
+            LanKind::Vlan | LanKind::BridgeOfVlans => &["trunk0"],
+        }
+    }
+
+    /// The device of the router that frames of the WAN really come in by.
+    pub fn wan_port(&self) -> &'static str {
+        self.layout.wan.line().0
     }
 
     /// The variant that this network is of.
@@ -215,21 +281,27 @@ impl Lab {
 
     /// Makes the neighbours of the router fit for native XDP on veth, which knows neither partial
     /// checksums nor segmentation: senders compute whole checksums, and the far ends of the
-    /// router's interfaces poll (GRO on), or else frames that XDP redirects to them are lost.
+    /// router's interfaces poll (GRO on), or else frames that XDP redirects to them are lost. Nor does
+    /// XDP see a tag that a sender has left to its device.
     pub fn prepare_for_xdp(&self) {
         for node in [&self.a, &self.b, &self.server1, &self.server2] {
             set_features(node, HOST_IF, "tx off gro on");
         }
         match (&self.switch, self.layout.lan) {
-            (Some(switch), _) => set_features(switch, "up0", "tx off gro on"),
+            (Some(switch), LanKind::Switch) => set_features(switch, "up0", "tx off gro on"),
+            (Some(switch), _) => set_features(switch, "up0", "tx off gro on txvlan off"),
             (None, LanKind::Bridge) => {
                 set_features(&self.router, "port0", "tx off");
                 set_features(&self.router, "port1", "tx off");
             }
             (None, _) => (),
         }
-        if self.layout.wan == WanKind::Ethernet {
-            set_features(&self.isp, ISP_IF, "tx off gro on");
+        match self.layout.wan {
+            WanKind::Ethernet => set_features(&self.isp, ISP_IF, "tx off gro on"),
+            WanKind::Vlan => {
+                set_features(&self.isp, self.layout.wan.line().1, "tx off gro on txvlan off");
+            }
+            WanKind::Tun => {}
         }
     }
 
@@ -255,7 +327,9 @@ impl Lab {
     /// Takes the WAN interface away, as when a PPP line breaks down.
     pub fn remove_wan(&self) {
         match self.layout.wan {
-            WanKind::Ethernet => self.router.ip(&format!("link del {WAN_IF}")),
+            WanKind::Ethernet | WanKind::Vlan => {
+                self.router.ip(&format!("link del {}", self.layout.wan.line().0));
+            }
             WanKind::Tun => *self.line.lock().expect("the line") = None,
         }
     }
@@ -274,17 +348,35 @@ impl Lab {
                 let line = TunLine::new(&self.isp, WAN_IF, &self.isp, ISP_IF);
                 *self.line.lock().expect("the line") = Some(line);
             }
+            WanKind::Vlan => {
+                let (near, far) = self.layout.wan.line();
+                veth(&self.isp, near, &self.isp, far);
+                self.isp.ip(&format!(
+                    "link set {near} address {MAC_ROUTER_WAN}\nlink set {far} address {MAC_ISP} up\n\
+                     link add link {far} name {ISP_IF} type vlan id 7"
+                ));
+            }
         }
         let mtu = self.layout.wan_mtu.unwrap_or(1500);
+        if self.layout.wan != WanKind::Vlan {
+            self.isp.ip(&format!("link set {WAN_IF} mtu {mtu}"));
+        }
         self.isp.ip(&format!(
-            "link set {WAN_IF} mtu {mtu}\nlink set {ISP_IF} mtu {mtu}\n\
-             addr add {ISP}/24 dev {ISP_IF}\nlink set {ISP_IF} up"
+            "link set {ISP_IF} mtu {mtu}\naddr add {ISP}/24 dev {ISP_IF}\nlink set {ISP_IF} up"
         ));
     }
 
     /// Gives the router its WAN interface, up, with address and default route, all at once.
     pub fn connect_wan(&self) {
-        self.isp.ip(&format!("link set {WAN_IF} netns {}", self.router.name()));
+        let (near, _) = self.layout.wan.line();
+        self.isp.ip(&format!("link set {near} netns {}", self.router.name()));
+        if self.layout.wan == WanKind::Vlan {
+            let mtu = self.layout.wan_mtu.unwrap_or(1500);
+            self.router.ip(&format!(
+                "link set {near} up\nlink add link {near} name {WAN_IF} type vlan id 7\n\
+                 link set {WAN_IF} mtu {mtu}"
+            ));
+        }
         let configuration = self.wan_configuration(ROUTER_WAN);
         self.router.ip(&format!("link set {WAN_IF} up\n{configuration}"));
     }
@@ -292,6 +384,7 @@ impl Lab {
     fn build_lan(&self) {
         let (a, b, router) = (&self.a, &self.b, &self.router);
         match (self.layout.lan, &self.switch) {
+            (LanKind::Vlan | LanKind::BridgeOfVlans, Some(switch)) => self.build_trunk(switch),
             (LanKind::Switch, Some(switch)) => {
                 veth(a, HOST_IF, switch, "port0");
                 veth(b, HOST_IF, switch, "port1");
@@ -325,10 +418,31 @@ impl Lab {
         }
     }
 
+    /// A switch whose line to the router carries VLANs.
+    fn build_trunk(&self, switch: &Namespace) {
+        let (a, b, router) = (&self.a, &self.b, &self.router);
+        veth(a, HOST_IF, switch, "port0");
+        veth(b, HOST_IF, switch, "port1");
+        veth(router, "trunk0", switch, "up0");
+        router.ip("link set trunk0 up");
+        switch.ip("link set up0 up\nlink add link up0 name up0.10 type vlan id 10");
+        if self.layout.lan == LanKind::Vlan {
+            switch.ip(&bridge("br0", &["port0", "port1", "up0.10"]));
+            router.ip("link add link trunk0 name lan0 type vlan id 10");
+            return;
+        }
+        switch.ip("link add link up0 name up0.20 type vlan id 20");
+        switch.ip(&bridge("br10", &["port0", "up0.10"]));
+        switch.ip(&bridge("br20", &["port1", "up0.20"]));
+        router.ip("link add link trunk0 name trunk0.10 type vlan id 10\n\
+             link add link trunk0 name trunk0.20 type vlan id 20");
+        router.ip(&bridge("lan0", &["trunk0.10", "trunk0.20"]));
+    }
+
     /// The `ip` commands that give the WAN interface an address and the default route.
     fn wan_configuration(&self, address: Ipv4Addr) -> String {
         match self.layout.wan {
-            WanKind::Ethernet => format!(
+            WanKind::Ethernet | WanKind::Vlan => format!(
                 "addr add {address}/24 dev {WAN_IF}\nroute replace default via {ISP} dev {WAN_IF}"
             ),
             // As pppd does it: a point-to-point address and a default route to the device.

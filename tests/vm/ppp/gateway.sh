@@ -31,7 +31,9 @@ NFT
 }
 
 write_config() {  # write_config CLAMP
-  printf 'lan = ["lan0"]\nwan = ["ppp0"]\nmss-clamp = "%s"\n' "$1" >"$config"
+  local mode=auto
+  if [ "$topology" != plain ]; then mode=xdp; fi
+  printf 'lan = ["lan0"]\nwan = ["ppp0"]\nmss-clamp = "%s"\nmode = "%s"\n' "$1" $mode >"$config"
 }
 
 run_masq() {

@@ -32,6 +32,46 @@ reloads() {
   check 'reload: back' masq reload
 }
 
+# The fast path is in the drivers below, or nothing here would show that it works there. Nobody sees
+# what it sends but the other end.
+in_the_drivers() {  # in_the_drivers WHEN
+  local out in
+  [ "$topology" != plain ] && [ $gateway = masq ] || return 0
+  check "$1XDP: echoes go both ways in the drivers" within $patience echoes_by_xdp
+  out=$(by_xdp $lan_port) in=$(by_xdp wan0)
+  check "$1XDP: upload" same "$(upload)" "$sum"
+  check "$1XDP: download" same "$(download)" "$sum"
+  # A file of a megabyte is some 700 packets one way and half as many answers the other.
+  check "$1XDP: packets of the LAN were redirected" [ "$(by_xdp $lan_port)" -gt $((out + 400)) ]
+  check "$1XDP: packets of the ISP too" [ "$(by_xdp wan0)" -gt $((in + 400)) ]
+}
+
+resolved() { masq stats | grep -e "$1" || { masq stats | sed -n '/Interfaces/,/Tables/p'; return 1; }; }
+# What masq says of it, and what it has had to change for it.
+tells_what_is_below() {
+  local id
+  [ "$topology" != plain ] && [ $gateway = masq ] || return 0
+  id=$(router awk 'NR == 2 { print substr($1, 7, 2) substr($1, 5, 2) }' /proc/net/pppoe)
+  check 'below: the session is told' resolved "ppp0 .*xdp: PPPoE session 0x${id,,} .* on $near, in the driver of wan0"
+  if [ "$topology" = below ]; then
+    check 'below: the ports of the bridge are told' resolved 'lan0, xdp: bridge, in the driver of port0, port1'
+    check 'below: tags stay in the frames' same "$(tags_off)" off
+    check 'below: the priority is that of the VLAN' has_priority
+  fi
+}
+# Echoes with a type of service that the VLAN has a priority for, as the ISP gets them: the first of
+# each ping by the kernel, the others in the driver.
+has_priority() {
+  isp timeout -k 1 $slowly tcpdump -Z root -l -c 16 -ni acc0 -e 'vlan 7 and pppoes and icmp' \
+    2>/dev/null >"$work/tags" &
+  local watching=$!
+  while kill -0 $watching 2>/dev/null; do
+    lan ping -n -c 4 -i 0.2 -W $slowly -Q 0x10 $server >/dev/null
+  done
+  [ "$(grep 'echo request' "$work/tags" | grep -c 'vlan 7, p 5')" -gt 6 ] &&
+    lacks 'vlan 7, p 0.*echo request' "$work/tags" || { cat "$work/tags"; return 1; }
+}
+
 # The ISP ends the session; pppd dials again.
 redials() {
   local old=$address index
@@ -44,6 +84,7 @@ redials() {
   check 'redial: the LAN is online again' within $patience online
   check 'redial: the UDP flow has the new address' alive_as "$address "
   both_ways 'redial: '
+  in_the_drivers 'redial: '
   nothing_leaked 'redial: '
 }
 
@@ -94,6 +135,7 @@ is_killed() {
   end_pings
   check 'killed: no ping was lost meanwhile' none_lost
   both_ways 'killed, again: '
+  in_the_drivers 'killed, again: '
   nothing_leaked 'killed: '
 }
 
@@ -123,5 +165,8 @@ ends() {
   check 'stop: nothing is forwarded any more' same "$(router cat /proc/sys/net/ipv4/ip_forward)" 0
   check 'stop: no filter is left on ppp0' lacks bpf <(tc -n router filter show dev ppp0 egress 2>/dev/null)
   check 'stop: nothing is pinned' fails pinned
+  if [ "$topology" = below ]; then
+    check 'stop: the device may take tags off again' same "$(tags_off)" on
+  fi
   nothing_leaked 'stop: '
 }

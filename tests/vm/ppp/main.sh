@@ -3,7 +3,8 @@
 #
 # Runs as root inside a machine of machine.sh, which it takes over (namespaces lan, router, isp, files
 # in /etc/ppp). MASQ_BIN names the program; with MASQ_TEST_GATEWAY=nftables the kernel's masquerade
-# takes its place, without the checks that only a daemon can pass.
+# takes its place, without the checks that only a daemon can pass. VM_TOPOLOGY says what the interfaces
+# stand on (network.sh), and whether the fast path is to be in the drivers below.
 #
 # Prints a line with PASS or FAIL for each check and ends with `ppp: N passed; N failed`. The exit
 # status is 0 if none has failed. Logs and what the ISP has captured go to $VM_OUT.
@@ -37,6 +38,8 @@ fi
 must 'the LAN is online' within $patience online
 
 both_ways ''
+tells_what_is_below
+in_the_drivers ''
 for size in 1 100 1464; do
   check "UDP echo of $size bytes" udp_echo $size
 done

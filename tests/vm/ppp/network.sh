@@ -8,8 +8,18 @@
 #                                                          far0 192.0.2.0/24, MTU 1400
 #
 # It does not translate: gateway.sh does.
+#
+# VM_TOPOLOGY says what is below the two interfaces of the router: `plain`, as above; `xdp`, the same,
+# made fit for XDP in the drivers of lan0 and wan0; `below`, also fit for it, with a bridge as lan0, whose
+# ports are port0 (to the host) and port1 (to nobody), and the session over VLAN 7 of wan0.
 
 server=198.51.100.1
+topology=${VM_TOPOLOGY:-plain}
+# The devices of the session, at both ends, and those of the router that frames really come in by.
+near=wan0 far=acc0 lan_port=lan0
+if [ "$topology" = below ]; then
+  near=wan0.7 far=acc0.7 lan_port=port0
+fi
 
 lan() { ip netns exec lan "$@"; }
 router() { ip netns exec router "$@"; }
@@ -26,7 +36,7 @@ has_address_other_than() {
 
 build_network() {
   local module namespace
-  for module in ppp_generic pppoe ppp_async veth dummy sch_ingress cls_bpf nf_tables nf_nat; do
+  for module in ppp_generic pppoe ppp_async veth dummy 8021q bridge sch_ingress cls_bpf nf_tables nf_nat; do
     modprobe $module || echo "no module $module" >&2
   done
   for namespace in lan router isp; do
@@ -38,8 +48,9 @@ build_network() {
   done
   # Nor do those for want of a route, of which one flow alone would use up a host's share.
   sysctl -qw net.ipv4.route.error_cost=0
-  ip link add eth0 netns lan type veth peer name lan0 netns router
+  ip link add eth0 netns lan type veth peer name $lan_port netns router
   ip link add wan0 netns router type veth peer name acc0 netns isp
+  if [ "$topology" = below ]; then stand_on_more; fi
   ip -n lan address add 192.168.1.2/16 dev eth0
   ip -n lan address add 192.168.77.2/16 dev eth0
   ip -n lan link set eth0 up
@@ -55,9 +66,45 @@ build_network() {
   isp sysctl -qw net.ipv4.ip_forward=1
   # The server announces a segment size for 1500 bytes, as one farther away would.
   isp sysctl -qw net.ipv4.route.min_adv_mss=1460
+  if [ "$topology" != plain ]; then fit_for_xdp; fi
   watch_both_ends
   serve
 }
+
+# A bridge and a VLAN, which carries its priority for the kernel's 6 (interactive).
+stand_on_more() {
+  ip link add port1 netns router type veth peer name nobody netns lan
+  ip -n lan link set nobody up
+  ip -n router link add lan0 type bridge
+  for port in port0 port1; do ip -n router link set $port master lan0 up; done
+  ip -n router link add link wan0 name $near type vlan id 7 egress-qos-map 6:5
+  ip -n isp link add link acc0 name $far type vlan id 7
+  ip -n router link set wan0 up
+  ip -n router link set $near up
+  ip -n isp link set acc0 up
+  ip -n isp link set $far up
+}
+
+# XDP on a veth sees neither what a sender has left to its device, checksums, segments and tags, nor
+# does it reach a peer that does not poll.
+fit_for_xdp() {
+  lan ethtool -K eth0 tx off gro on
+  router ethtool -K $lan_port tx off
+  isp ethtool -K acc0 tx off gro on txvlan off
+} >/dev/null
+
+# Frames that XDP has redirected at a device of the router.
+by_xdp() {
+  router ethtool -S "$1" | awk '/_xdp_redirect:/ { sum += $2 } END { print sum + 0 }'
+}
+# Whether echoes go both ways by XDP now.
+echoes_by_xdp() {
+  local out in
+  out=$(by_xdp $lan_port) in=$(by_xdp wan0)
+  lan ping -n -c 3 -i 0.2 -W $slowly $server
+  [ "$(by_xdp $lan_port)" -gt "$out" ] && [ "$(by_xdp wan0)" -gt "$in" ]
+}
+tags_off() { router ethtool -k wan0 | sed -n 's/^rx-vlan-offload: //p'; }
 
 # What must never be seen, and what must be if that is to mean anything.
 watch_both_ends() {
@@ -125,14 +172,14 @@ listen() { isp socat -t 60 -b 65536 "$1,bind=$server,fork,reuseaddr" "$2" 2>>"$V
 # The access concentrator: an address of its own for each session.
 start_isp() {
   printf '%s\n' noauth nodefaultroute noproxyarp 'lcp-restart 1' >/etc/ppp/vm-server
-  isp pppoe-server -I acc0 -C vm -L 203.0.113.1 -R 203.0.113.10 -N 32 -o 100 -u \
+  isp pppoe-server -I $far -C vm -L 203.0.113.1 -R 203.0.113.10 -N 32 -o 100 -u \
     -O /etc/ppp/vm-server >"$VM_OUT/pppoe-server.log" 2>&1
   isp tcpdump -Z root -U -ni acc0 -w "$VM_OUT/acc0.pcap" 2>/dev/null &
 }
 
 # pppd with the kernel's PPPoE, which dials again by itself.
 dial() {
-  ip netns exec router pppd plugin pppoe.so wan0 unit 0 noauth user vm password vm \
+  ip netns exec router pppd plugin pppoe.so $near unit 0 noauth user vm password vm \
     noipdefault defaultroute mtu 1492 mru 1492 persist maxfail 0 holdoff 1 \
     lcp-restart 1 nodetach debug logfile "$VM_OUT/pppd.log" >/dev/null 2>&1 &
   dialler=$!

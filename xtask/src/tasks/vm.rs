@@ -56,9 +56,13 @@ pub struct Options {
 enum Suite {
     /// masq on ppp0: traffic both ways, redials, reload, SIGKILL; some minutes
     Ppp,
+    /// The same with the fast path in the drivers of the LAN and of the device under the PPPoE session
+    PppXdp,
+    /// The same with a bridge as LAN and the session over a VLAN
+    PppBelow,
     /// The suite `netns` of `cargo xtask test`; an hour or so
     Netns,
-    /// Both
+    /// All of them
     All,
 }
 
@@ -66,16 +70,29 @@ impl Suite {
     fn each(self) -> &'static [Self] {
         match self {
             Self::Ppp => &[Self::Ppp],
+            Self::PppXdp => &[Self::PppXdp],
+            Self::PppBelow => &[Self::PppBelow],
             Self::Netns => &[Self::Netns],
-            Self::All => &[Self::Ppp, Self::Netns],
+            Self::All => &[Self::Ppp, Self::PppXdp, Self::PppBelow, Self::Netns],
         }
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Ppp => "ppp",
+            Self::PppXdp => "ppp-xdp",
+            Self::PppBelow => "ppp-below",
             Self::Netns => "netns",
             Self::All => "all",
+        }
+    }
+
+    /// What the interfaces of the checks of ppp0 stand on; see `tests/vm/ppp/network.sh`.
+    fn topology(self) -> &'static str {
+        match self {
+            Self::PppXdp => "xdp",
+            Self::PppBelow => "below",
+            Self::Ppp | Self::Netns | Self::All => "plain",
         }
     }
 
@@ -83,7 +100,7 @@ impl Suite {
     /// of the speed of a real one.
     fn limit(self) -> u32 {
         match self {
-            Self::Ppp => 1_800,
+            Self::Ppp | Self::PppXdp | Self::PppBelow => 1_800,
             Self::Netns | Self::All => 4 * 3_600,
         }
     }
@@ -174,7 +191,7 @@ impl Programs {
         };
         console::good(&masq.display().to_string());
         let netns = match suite {
-            Suite::Ppp => None,
+            Suite::Ppp | Suite::PppXdp | Suite::PppBelow => None,
             Suite::Netns | Suite::All => Some(build::test_program("masq-tests", "netns")?),
         };
         Ok(Self { masq, netns })
@@ -187,6 +204,7 @@ impl Programs {
             "env".to_owned(),
             format!("{PROGRAM_VARIABLE}={}", self.masq.display()),
             format!("{GATEWAY_VARIABLE}={gateway}"),
+            format!("VM_TOPOLOGY={}", suite.topology()),
         ];
         match (suite, &self.netns) {
             (Suite::Netns, Some(program)) => {

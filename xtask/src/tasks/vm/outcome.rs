@@ -41,7 +41,7 @@ impl Outcome {
 /// A line of the table.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<28} {:<6} ", self.kernel, self.suite)?;
+        write!(f, "{:<28} {:<9} ", self.kernel, self.suite)?;
         match self.counts {
             Some((passed, failed)) => write!(f, "{passed:>4} passed {failed:>4} failed"),
             None => f.write_str("not finished"),

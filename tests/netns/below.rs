@@ -1,0 +1,145 @@
+//! What lies below an interface changes under traffic: hosts that roam from one port of a bridge to
+//! another, ports that come and go, bridges that forget.
+
+use masq_tests::{
+    daemon::{self, Mode},
+    gateway::Kind,
+    lab::{HOST_A, HOST_B, HOST_IF, Lab, LanKind, Layout, MAC_HOST_A, set_features, veth},
+    netns::Namespace,
+    sockets::eventually,
+};
+use serde_json::Value;
+
+use crate::{
+    flow::{Connection, Datagrams},
+    in_both_modes,
+    scene::Setup,
+};
+
+in_both_modes!(
+    a_host_that_roams_loses_nothing,
+    a_port_that_leaves_and_returns,
+    a_bridge_that_forgets_quickly,
+);
+
+fn bridged(setup: Setup) -> Setup {
+    setup.layout(Layout::default().lan(LanKind::Bridge))
+}
+
+/// The line of a host to the router ends at an access point, which can be hung to either of two ports.
+fn access_point(lab: &Lab) -> Namespace {
+    let point = Namespace::new("point");
+    lab.a.ip(&format!("link del {HOST_IF}"));
+    veth(&lab.a, HOST_IF, &point, "host");
+    veth(&point, "up0", &lab.router, "port0");
+    veth(&point, "up1", &lab.router, "port2");
+    point.ip("link add br0 type bridge\nlink set br0 up\nlink set host master br0 up\n\
+         link set up0 master br0 up\nlink set up1 up");
+    lab.router.ip("link set port0 master lan0 up\nlink set port2 master lan0 up");
+    lab.a.ip(&format!(
+        "link set {HOST_IF} address {MAC_HOST_A}\naddr add {HOST_A}/24 dev {HOST_IF}\n\
+         link set {HOST_IF} up\nroute add default via {}",
+        masq_tests::lab::ROUTER_LAN
+    ));
+    set_features(&lab.a, HOST_IF, "tx off gro on");
+    for port in ["up0", "up1"] {
+        set_features(&point, port, "tx off gro on");
+    }
+    for port in ["port0", "port2"] {
+        set_features(&lab.router, port, "tx off");
+    }
+    point
+}
+
+fn a_host_that_roams_loses_nothing(setup: Setup) {
+    bridged(setup).run(|scene| {
+        let lab = scene.lab;
+        let point = access_point(lab);
+        for port in ["port0", "port1", "port2"] {
+            masq_tests::lab::wait_for_carrier(&lab.router, port);
+        }
+        eventually("the ports", || has_ports(lab, scene.mode, &["port0", "port1", "port2"]));
+        let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+        let tcp = Connection::start(&lab.a, (HOST_A, 41_000), &lab.server2);
+        let other = Datagrams::start(&lab.b, 40_000, &lab.server2);
+        for (old, new, port) in [("up0", "up1", "port2"), ("up1", "up0", "port0")] {
+            eventually("the fast path", || takes_xdp(lab, scene.mode));
+            point.ip(&format!("link set {old} nomaster\nlink set {new} master br0"));
+            eventually("the bridge to learn it", || {
+                let table = lab.router.output("bridge", &["fdb", "show", "br", "lan0"]);
+                let line = format!("{MAC_HOST_A} dev {port} ");
+                table.lines().any(|known| known.starts_with(&line)).then_some(())
+            });
+            eventually("the fast path on the other port", || takes_xdp(lab, scene.mode));
+            udp.go_on(50);
+        }
+        // While nobody sends on the new line, answers go to the old one, as with any bridge.
+        let (sent, answered, sources) = udp.finish();
+        let lost = sent - answered.len() as u64;
+        assert!(lost < 100, "{lost} of {sent} lost");
+        assert_eq!(sources.len(), 1, "{sources:?}");
+        other.assert_all_answered();
+        tcp.assert_whole();
+    });
+}
+
+fn a_port_that_leaves_and_returns(setup: Setup) {
+    bridged(setup).run(|scene| {
+        let lab = scene.lab;
+        let stays = Datagrams::start(&lab.a, 40_000, &lab.server1);
+        let tcp = Connection::start(&lab.b, (HOST_B, 41_000), &lab.server2);
+        for _ in 0..3 {
+            eventually("the fast path", || takes_xdp(lab, scene.mode));
+            lab.router.ip("link set port1 nomaster");
+            eventually("one port", || has_ports(lab, scene.mode, &["port0"]));
+            stays.go_on(20);
+            lab.router.ip("link set port1 master lan0");
+            eventually("both ports", || has_ports(lab, scene.mode, &["port0", "port1"]));
+            stays.go_on(20);
+        }
+        stays.assert_all_answered();
+        tcp.assert_whole();
+    });
+}
+
+fn a_bridge_that_forgets_quickly(setup: Setup) {
+    bridged(setup).run(|scene| {
+        let lab = scene.lab;
+        // A second: what XDP takes is not seen by the bridge, which has to learn again each time.
+        lab.router.ip("link set lan0 type bridge ageing_time 100");
+        let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+        let tcp = Connection::start(&lab.b, (HOST_B, 41_000), &lab.server2);
+        for _ in 0..4 {
+            udp.go_on(500);
+            eventually("the fast path", || takes_xdp(lab, scene.mode));
+        }
+        udp.assert_all_answered();
+        tcp.assert_whole();
+    });
+}
+
+/// Whether frames are redirected by XDP at all ports of the LAN and at the WAN; nothing is asked of
+/// other modes.
+fn takes_xdp(lab: &Lab, mode: Mode) -> Option<()> {
+    let count = || crate::fast::redirected_by_xdp(&lab.router, lab.wan_port());
+    if mode != Mode::Xdp || Kind::from_environment() != Kind::Masq {
+        return Some(());
+    }
+    let before = count();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    (count() > before).then_some(())
+}
+
+/// Whether masq has resolved the LAN to these ports, all of them in the mode.
+fn has_ports(lab: &Lab, mode: Mode, wanted: &[&str]) -> Option<()> {
+    if mode != Mode::Xdp || Kind::from_environment() != Kind::Masq {
+        return Some(());
+    }
+    let stats = daemon::stats(&lab.router);
+    let lan = stats["interfaces"].as_array()?.iter().find(|i| i["name"] == "lan0")?;
+    let fast = |port: &&Value| port["mode"] == "xdp";
+    let ports = lan["ports"].as_array()?.iter().filter(fast);
+    let mut ports: Vec<_> = ports.filter_map(|port| port["name"].as_str()).collect();
+    ports.sort_unstable();
+    (ports == wanted).then_some(())
+}
