@@ -214,7 +214,10 @@ mod tests {
         },
         *,
     };
-    use crate::plan;
+    use crate::{
+        netlink::{Stack, Vlan},
+        plan,
+    };
 
     fn machine_with(names: &[&str]) -> Snapshot {
         let links = (1..).zip(names).map(|(index, name)| link(index, name)).collect();
@@ -296,6 +299,29 @@ mod tests {
         facts.snapshot.links[0].mtu = 1280;
         let off = config("--lan lan0 --wan wan0 --mss-clamp off");
         assert_eq!(complaints(&remarks(&off, &facts)), []);
+    }
+
+    #[test]
+    fn what_an_interface_stands_on_is_told_and_judged() {
+        let mut facts = facts();
+        let (links, devices) = (&mut facts.snapshot.links, &mut facts.devices);
+        let tag = Vlan { id: 7, ordinary: true, priorities: 0 };
+        links[1].kind = Some("vlan".into());
+        links[1].stack = Stack { parent: Some(3), vlan: Some(tag), ..Stack::default() };
+        (links[2].kind, links[2].hardware) = (None, true);
+        devices[2].ethtool.driver = Some("r8169".into());
+        let findings = remarks(&usual(), &facts);
+        let below = only(&findings, "interfaces.below");
+        assert_eq!(below.severity, Ok);
+        assert_eq!(below.text, "wan0: VLAN 7 of wan1, in the driver of wan1");
+        let driver = only(&findings, "interfaces.driver");
+        assert_eq!((driver.severity, driver.interface.as_deref()), (Note, Some("wan1")));
+        facts.snapshot.links[1].stack.vlan.as_mut().unwrap().ordinary = false;
+        let findings = remarks(&usual(), &facts);
+        assert_eq!(complaints(&findings), [(Note, "interfaces.below")]);
+        assert!(only(&findings, "interfaces.below").text.contains("802.1ad"));
+        let tc = config("--lan lan0 --wan wan0 --mode tc");
+        assert_eq!(complaints(&remarks(&tc, &facts)), []);
     }
 
     #[test]

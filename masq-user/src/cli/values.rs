@@ -11,9 +11,11 @@ use crate::control::proto::protocol_number;
 /// Where the fast path is attached.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// XDP on network cards whose driver can, TC on everything else
+    /// XDP on network cards whose driver can, also below a bridge, a VLAN or a PPPoE session; TC on
+    /// everything else
     Auto,
-    /// XDP in the driver on every interface with an Ethernet header; fails if a driver cannot
+    /// XDP in the driver on every interface with an Ethernet header, and on every port below a bridge,
+    /// a VLAN or a PPPoE session; fails if a driver cannot
     Xdp,
     /// TC everywhere
     Tc,

@@ -6,7 +6,7 @@
 use std::fs;
 
 /// Where they are listed; absent while the kernel's module is not loaded.
-const LIST: &str = "/proc/net/pppoe";
+const LIST: &str = "/proc/self/net/pppoe";
 
 /// A session that is established.
 #[derive(Clone, PartialEq, Eq, Debug)]
