@@ -142,8 +142,8 @@ impl Layout {
             return true;
         }
         let namespace = Namespace::new("probe");
-        veth(&namespace, "a", &namespace, "b");
-        let vlan = ["link", "add", "link", "a", "name", "c", "type", "vlan", "id", "7"];
+        veth(&namespace, "probe0", &namespace, "probe1");
+        let vlan = ["link", "add", "link", "probe0", "name", "probe2", "type", "vlan", "id", "7"];
         namespace.command("ip").args(vlan).output().is_ok_and(|output| output.status.success())
     }
 
