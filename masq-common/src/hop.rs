@@ -170,14 +170,18 @@ impl Way {
         bytemuck::cast([self.tag, self.session, self.station, self.other_station])
     }
 
-    /// Where its entry is looked for first.
+    /// Where its entry is looked for first. Whatever many ways may differ in has a share in it.
     #[inline(always)]
     pub fn place(&self) -> u32 {
         let [_, _, a, b, c, d] = self.destination;
-        let mut hash = u32::from_ne_bytes([a, b, c, d]);
-        hash ^= self.port.rotate_left(16) ^ self.arrival.port.rotate_left(24) ^ self.mtu;
-        hash = hash.wrapping_mul(0x9e37_79b1);
-        hash >> 16
+        let next = u64::from(u32::from_ne_bytes([a, b, c, d]));
+        let port = u64::from(self.port) | u64::from(self.mtu) << 32;
+        let mut hash = 0_u64;
+        for word in [next, port, self.arrival.word(), self.below()] {
+            hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 32;
+        }
+        (hash >> 16) as u32 & 0xffff
     }
 }
 
@@ -245,6 +249,35 @@ mod tests {
             Way { other_station: 1, ..way },
         ] {
             assert_ne!(way.below(), 0);
+        }
+    }
+
+    #[test]
+    fn ways_that_differ_have_places_of_their_own() {
+        let arrival = Arrival { port: 3, vlan: 7, session: 0 };
+        let way = Way { arrival, port: 4, mtu: 1500, station: 9, ..Way::default() };
+        let other = |number: u16| {
+            let destination = [2, 0, 0, 0, (number >> 8) as u8, number as u8];
+            [
+                Way { arrival: Arrival { vlan: number, ..arrival }, ..way },
+                Way { arrival: Arrival { session: number, ..arrival }, ..way },
+                Way { arrival: Arrival { port: number.into(), ..arrival }, ..way },
+                Way { tag: number, ..way },
+                Way { session: number, ..way },
+                Way { station: number, ..way },
+                Way { other_station: number, ..way },
+                Way { port: number.into(), ..way },
+                Way { destination, ..way },
+            ]
+        };
+        for kind in 0..9 {
+            let mut taken = std::vec![0; HOPS as usize];
+            for number in 0..512 {
+                taken[(other(number)[kind].place() & (HOPS - 1)) as usize] += 1;
+            }
+            let crowded = taken.iter().filter(|ways| **ways as u32 > PROBES).count();
+            let places = taken.iter().filter(|ways| **ways > 0).count();
+            assert!(crowded == 0 && places > 400, "kind {kind}: {places} places");
         }
     }
 

@@ -27,12 +27,23 @@ static STATIONS: HashMap<Station, Place, 8192> = HashMap::new();
 /// A link-layer address.
 pub type Mac = [u8; 6];
 
-/// Compares in two words: the compiler would call a function that goes byte by byte.
+/// In two words, as it lies in memory: for these the compiler calls no function that goes byte by byte.
 #[inline(always)]
-pub const fn is_same(one: Mac, other: Mac) -> bool {
-    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (one, other);
-    u32::from_ne_bytes([a, b, c, d]) == u32::from_ne_bytes([g, h, i, j])
-        && u16::from_ne_bytes([e, f]) == u16::from_ne_bytes([k, l])
+pub const fn words(mac: Mac) -> (u32, u16) {
+    let [a, b, c, d, e, f] = mac;
+    (u32::from_ne_bytes([a, b, c, d]), u16::from_ne_bytes([e, f]))
+}
+
+/// The opposite of [`words`].
+#[inline(always)]
+pub const fn from_words((begin, end): (u32, u16)) -> Mac {
+    let ([a, b, c, d], [e, f]) = (begin.to_ne_bytes(), end.to_ne_bytes());
+    [a, b, c, d, e, f]
+}
+
+#[inline(always)]
+fn is_same(one: Mac, other: Mac) -> bool {
+    words(one) == words(other)
 }
 
 /// How a packet has come in, to the kernel and to us.

@@ -1,5 +1,6 @@
 //! The kernel programs, packet by packet, through BPF_PROG_TEST_RUN.
 
+mod below;
 mod fast;
 mod fragments;
 mod icmp;

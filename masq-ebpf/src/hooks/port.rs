@@ -10,7 +10,6 @@ use crate::{
     links,
     packet::{
         ETHERNET, Packet as _,
-        fast::{at, field},
         link::{self, Kind, Link, PPPOE, TAGGED, TAGGED_PPPOE},
         xdp::Frame,
     },
@@ -55,9 +54,7 @@ fn below<const LINK: usize>(ctx: *mut xdp_md, vlan: u16, session: u16, payload: 
 /// Has all next hops by PPPoE asked for anew, if the frame is for an interface that speaks it.
 #[inline(always)]
 fn discovery(frame: &Frame<ETHERNET>, vlan: u16) {
-    let Some(eth) = at::<[u8; 6]>(frame.window(), 0) else { return };
-    // SAFETY: `at` has checked that the address is accessible.
-    let to: links::Mac = unsafe { field(eth, 0) };
+    let Some(to) = frame.to() else { return };
     if links::discovery(Arrival { port: frame.ifindex(), vlan, session: 0 }, &to) {
         counters::bump(Reason::PppoeDiscovery);
     }

@@ -18,7 +18,7 @@ use masq_common::{
 use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{
-    links::{self, Entry, Mac, is_same},
+    links::{self, Entry, Mac, from_words, words},
     packet::{
         ETHERNET, Packet,
         fast::{Fast, at, field},
@@ -40,12 +40,18 @@ impl<const LINK: usize> Frame<LINK> {
         Self { ctx, link }
     }
 
-    /// Destination and source.
+    /// Link-layer address of the receiver.
     #[inline(always)]
-    fn addresses(&self) -> Option<[Mac; 2]> {
+    pub fn to(&self) -> Option<Mac> {
+        self.address(0)
+    }
+
+    /// The address at this offset.
+    #[inline(always)]
+    fn address(&self, offset: usize) -> Option<Mac> {
         let eth = at::<EthHdr>(self.window(), 0)?;
         // SAFETY: `at` has checked that the whole header is accessible.
-        Some(unsafe { [field(eth, 0), field(eth, 6)] })
+        Some(from_words(unsafe { (field(eth, offset), field(eth, offset + 4)) }))
     }
 }
 
@@ -205,14 +211,14 @@ impl<const LINK: usize> Packet for Frame<LINK> {
 
     #[inline(always)]
     fn enter(&self, entry: &mut Entry) -> Step<()> {
-        let addresses = self.addresses().ok_or(Reason::Unusual)?;
-        links::enter(entry, &addresses)
+        let from = self.address(6).ok_or(Reason::Unusual)?;
+        links::enter(entry, &[self.to().ok_or(Reason::Unusual)?, from])
     }
 
     #[inline(always)]
     fn is_addressed(&self, way: &Way) -> bool {
-        let Some([to, from]) = self.addresses() else { return false };
-        is_same(to, way.addressee) && (LINK < PPPOE || is_same(from, way.peer))
+        let is = |offset, wanted| self.address(offset).map(words) == Some(words(wanted));
+        is(0, way.addressee) && (LINK < PPPOE || is(6, way.peer))
     }
 
     #[inline(always)]

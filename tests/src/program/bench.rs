@@ -106,6 +106,11 @@ impl Bench {
         assert_eq!(self.namespace.run(run), 1, "the changes of routes cannot be read");
     }
 
+    /// The indices of the ports `lan0` and `wan0`.
+    pub fn ports(&self) -> [u32; 2] {
+        [self.lan, self.wan]
+    }
+
     /// The namespace, for routes and sockets that a test needs besides.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace

@@ -5,6 +5,7 @@
 //! lets the kernel route between. Both fill the maps by hand, as the daemon would, through
 //! [`Tables`].
 
+mod below;
 mod bench;
 mod counting;
 mod raw;

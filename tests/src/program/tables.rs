@@ -26,7 +26,7 @@ use masq_user::next_hops::{self, Offsets};
 use crate::{
     lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
     packet::{Endpoint, Packet},
-    program::{counting, mac},
+    program::{below, counting, mac},
 };
 
 /// Entries of the session and mapping tables: two for each session.
@@ -35,7 +35,7 @@ pub const TABLE_SIZE: u32 = 1024;
 /// Programs and maps, loaded into the kernel.
 #[derive(Debug)]
 pub struct Tables {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     wan: u32,
     caps: u16,
     mss: u16,
@@ -62,6 +62,8 @@ impl Tables {
         let offsets = Offsets::of_the_kernel().expect("a kernel that describes its types");
         let mut loader = EbpfLoader::new();
         offsets.tell(&mut loader);
+        let station = below::station_address();
+        loader.override_global(below::STATION_ADDRESS, &station, true);
         let ebpf = loader
             .map_max_entries(maps::SESSIONS, entries)
             .map_max_entries(maps::MAPPINGS, entries)
@@ -177,7 +179,11 @@ impl Tables {
     fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
         let mac = if self.caps & caps::ETHERNET != 0 { mac(mac_address) } else { [0; 6] };
         let mss = if role == role::WAN { self.mss } else { 0 };
-        let device = Device { address, mac, role, wan: 0, caps: self.caps, mss };
+        self.set_interface(index, Device { address, mac, role, wan: 0, caps: self.caps, mss });
+    }
+
+    /// Says what an interface is.
+    pub fn set_interface(&mut self, index: u32, device: Device) {
         let mut devices: HashMap<_, u32, Device> = typed(self.map_mut(maps::DEVICES));
         devices.insert(index, device, 0).expect("write the device table");
     }
@@ -334,7 +340,7 @@ impl Tables {
         changes.filter(|(_, count)| *count > 0).collect()
     }
 
-    fn map_mut(&mut self, name: &str) -> &mut Map {
+    pub(super) fn map_mut(&mut self, name: &str) -> &mut Map {
         self.ebpf.map_mut(name).unwrap_or_else(|| panic!("the object has no map {name}"))
     }
 }
@@ -368,7 +374,7 @@ pub fn now() -> Tick {
     Tick::from_nanos(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
 
-fn typed<'a, T>(map: &'a mut Map) -> T
+pub(super) fn typed<'a, T>(map: &'a mut Map) -> T
 where
     T: TryFrom<&'a mut Map>,
     T::Error: std::fmt::Debug,

@@ -1,0 +1,118 @@
+//! What is remembered of a way by PPPoE ends with a frame that tells of another session; and nothing else
+//! does.
+
+use masq_common::{flow::UDP, hop::Ticket, reason::Reason::*};
+use masq_tests::program::Verdict;
+
+use super::{
+    end, frames, key,
+    lines::{Line, Router},
+    pass,
+};
+
+/// Frames of PPPoE discovery: code and session.
+fn discovery(router: &Router, index: usize, code: u8, session: u16) -> Vec<u8> {
+    let side = &router.sides[index];
+    let mut frame = side.macs.concat();
+    if side.vlan != 0 {
+        frame.extend([0x8100, side.vlan].map(u16::to_be_bytes).as_flattened());
+    }
+    frame.extend([0x88, 0x63, 0x11, code]);
+    frame.extend([session, 0].map(u16::to_be_bytes).as_flattened());
+    frame.resize(60, 0);
+    frame
+}
+
+/// Runs a frame that has to go on untouched; whether it counted as the beginning or end of a session.
+#[track_caller]
+fn told(router: &mut Router, index: usize, frame: &[u8]) -> bool {
+    let output = router.run(index, frame);
+    assert_eq!((output.verdict, &output.frame[..]), (Verdict::Pass, frame), "{frame:02x?}");
+    output.counted.contains_key(PppoeDiscovery.label())
+}
+
+const PADO: u8 = 0x07;
+const PADI: u8 = 0x09;
+const PADR: u8 = 0x19;
+const PADS: u8 = 0x65;
+const PADT: u8 = 0xa7;
+
+#[test]
+fn a_redial_ends_what_was_learned_of_the_session() {
+    for name in ["PPPoE", "PPPoE on a VLAN"] {
+        let mut router = Router::new([Line::named("Ethernet"), Line::named(name)]);
+        for code in [PADT, PADS] {
+            pass(&mut router);
+            pass(&mut router);
+            let frame = discovery(&router, 1, code, router.sides[1].session);
+            assert!(told(&mut router, 1, &frame), "{name}: {code:#x}");
+            end(&mut router, [PppoeOther; 2]);
+            // Another way of asking the routing does not bring it back: only the daemon does.
+            router.bench.forget_next_hops(false);
+            end(&mut router, [PppoeOther; 2]);
+            router.renew(1);
+            pass(&mut router);
+        }
+    }
+}
+
+#[test]
+fn other_frames_of_discovery_end_nothing() {
+    for name in ["PPPoE", "PPPoE on a VLAN"] {
+        let mut router = Router::new([Line::named("Ethernet"), Line::named(name)]);
+        let good = discovery(&router, 1, PADT, router.sides[1].session);
+        let at = if router.sides[1].vlan == 0 { 14 } else { 18 };
+        let changed = |at: usize, byte: u8| {
+            let mut frame = good.clone();
+            frame[at] = byte;
+            frame
+        };
+        let mut frames: Vec<_> = [PADO, PADI, PADR].map(|code| changed(at + 1, code)).into();
+        frames.push(changed(at, 0x12));
+        frames.push(changed(5, 0x77));
+        frames.push(good[..at + 1].to_vec());
+        // A session is none of discovery.
+        frames.push(changed(at - 1, 0x64));
+        for frame in frames {
+            assert!(!told(&mut router, 1, &frame), "{name}: {frame:02x?}");
+        }
+        // From the LAN, where nobody speaks PPPoE, to whomever.
+        let mut forged = good.clone();
+        for address in [router.sides[0].macs[0], router.sides[1].macs[0]] {
+            forged[..6].copy_from_slice(&address);
+            assert!(!told(&mut router, 0, &forged), "{name}");
+        }
+        pass(&mut router);
+        assert!(told(&mut router, 1, &good), "{name}");
+    }
+}
+
+#[test]
+fn a_tag_with_nothing_but_a_priority_hides_no_end() {
+    let mut router = Router::new([Line::named("Ethernet"), Line::named("PPPoE")]);
+    pass(&mut router);
+    let mut frame = discovery(&router, 1, PADT, router.sides[1].session);
+    frame.splice(12..12, [0x81, 0x00, 0xe0, 0x00]);
+    assert!(told(&mut router, 1, &frame));
+    end(&mut router, [PppoeOther; 2]);
+}
+
+#[test]
+fn ways_without_pppoe_outlive_a_redial() {
+    let mut router = Router::new([Line::named("VLAN"), Line::named("Ethernet")]);
+    router.hear(1);
+    let frame = &frames(&router)[0];
+    let end = discovery(&router, 1, PADT, 1);
+    // Neighbours of other tests may change at any moment, so it is tried more than once.
+    let lasted = (0..50).any(|_| {
+        let ticket =
+            |router: &Router| router.bench.session(&key(0, UDP)).expect("a session").ticket;
+        router.run(0, frame);
+        let before = ticket(&router);
+        let told = told(&mut router, 1, &end);
+        router.run(0, frame);
+        assert!(told);
+        before != Ticket::NONE && ticket(&router) == before
+    });
+    assert!(lasted);
+}
