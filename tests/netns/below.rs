@@ -17,7 +17,7 @@ use crate::{
 };
 
 in_both_modes!(
-    a_host_that_roams_loses_nothing,
+    a_host_that_roams_is_followed,
     a_port_that_leaves_and_returns,
     a_bridge_that_forgets_quickly,
 );
@@ -51,7 +51,7 @@ fn access_point(lab: &Lab) -> Namespace {
     point
 }
 
-fn a_host_that_roams_loses_nothing(setup: Setup) {
+fn a_host_that_roams_is_followed(setup: Setup) {
     bridged(setup).run(|scene| {
         let lab = scene.lab;
         let point = access_point(lab);
@@ -76,7 +76,8 @@ fn a_host_that_roams_loses_nothing(setup: Setup) {
         // While nobody sends on the new line, answers go to the old one, as with any bridge.
         let (sent, answered, sources) = udp.finish();
         let lost = sent - answered.len() as u64;
-        assert!(lost < 100, "{lost} of {sent} lost");
+        println!("{lost} of {sent} datagrams lost");
+        assert!(lost < 30, "{lost} of {sent} lost");
         assert_eq!(sources.len(), 1, "{sources:?}");
         other.assert_all_answered();
         tcp.assert_whole();

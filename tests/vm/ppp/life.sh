@@ -47,12 +47,11 @@ in_the_drivers() {  # in_the_drivers WHEN
 }
 
 resolved() { masq stats | grep -e "$1" || { masq stats | sed -n '/Interfaces/,/Tables/p'; return 1; }; }
+tells_session() { resolved "ppp0 .*xdp: PPPoE session 0x$(session_id) .* on $near, in the driver of wan0"; }
 # What masq says of it, and what it has had to change for it.
 tells_what_is_below() {
-  local id
   [ "$topology" != plain ] && [ $gateway = masq ] || return 0
-  id=$(router awk 'NR == 2 { print substr($1, 7, 2) substr($1, 5, 2) }' /proc/net/pppoe)
-  check 'below: the session is told' resolved "ppp0 .*xdp: PPPoE session 0x${id,,} .* on $near, in the driver of wan0"
+  check 'below: the session is told' tells_session
   if [ "$topology" = below ]; then
     check 'below: the ports of the bridge are told' resolved 'lan0, xdp: bridge, in the driver of port0, port1'
     check 'below: tags stay in the frames' same "$(tags_off)" off
@@ -115,6 +114,37 @@ goes_away() {
   nothing_leaked 'gone: '
 }
 
+# The same ppp0 over another session, of which no message tells: with `demand` pppd keeps it. (What pppd
+# has kept for the next session has the address of the last one, so nothing is said of that here.)
+redials_in_place() {
+  local index id
+  [ "$topology" != plain ] && [ $gateway = masq ] || return 0
+  hang_up
+  dial demand 203.0.113.250:203.0.113.1 ipcp-accept-local ipcp-accept-remote
+  must 'in place: a session comes with the traffic' within $patience has_session_other_than ''
+  must 'in place: the LAN is online' within $patience online
+  address=$(wan_address) index=$(wan_index)
+  check 'in place: the UDP flow has the address' alive_as "$address "
+  in_the_drivers 'in place: '
+  for _ in 1 2; do
+    id=$(session_id)
+    cut_session
+    check 'in place, again: another session' within $patience has_session_other_than "$id"
+    check 'in place, again: the LAN is online again' within $patience online
+    note "session 0x$id was replaced by 0x$(session_id), ppp0 is $(wan_address)"
+    check 'in place, again: with the same index' same "$(wan_index)" "$index"
+    address=$(wan_address)
+    check 'in place, again: the UDP flow goes on' alive_as "$address "
+    in_the_drivers 'in place, again: '
+    check 'in place, again: the session is told' within $patience tells_session
+  done
+  hang_up
+  dial
+  check 'in place: back' within $patience has_address_other_than "$address"
+  address=$(wan_address)
+  check 'in place, back: the LAN is online again' within $patience online
+}
+
 # SIGKILL under traffic, and started again.
 is_killed() {
   local endpoint
@@ -125,14 +155,18 @@ is_killed() {
   kill_masq
   check 'killed: the UDP flow goes on without a daemon' alive_as "$endpoint"
   check 'killed: the TCP connection too' line_goes_on
+  end_pings
+  check 'killed: no ping was lost' none_lost
+  # Not with the pings: a veth with XDP has room for 256 frames, and this machine is slow.
   both_ways 'killed: '
+  start_pings
   run_masq
   check 'killed: masq is ready again' becomes_ready
   check 'killed: it has taken over' grep -q 'taken over from an earlier masq' "$masq_log"
   check 'killed: the UDP flow has its endpoint' alive_as "$endpoint"
   check 'killed: the TCP connection goes on' line_goes_on
   end_pings
-  check 'killed: no ping was lost meanwhile' none_lost
+  check 'killed: no ping was lost as the next one took over' none_lost
   both_ways 'killed, again: '
   in_the_drivers 'killed, again: '
   nothing_leaked 'killed: '

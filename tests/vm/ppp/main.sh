@@ -81,6 +81,7 @@ fi
 nothing_leaked ''
 redials
 goes_away
+redials_in_place
 if [ $gateway = masq ]; then
   is_killed
   redials_without_masq

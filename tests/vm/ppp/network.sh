@@ -178,11 +178,18 @@ start_isp() {
 }
 
 # pppd with the kernel's PPPoE, which dials again by itself.
-dial() {
+dial() {  # dial [OPTION...]
   ip netns exec router pppd plugin pppoe.so $near unit 0 noauth user vm password vm \
     noipdefault defaultroute mtu 1492 mru 1492 persist maxfail 0 holdoff 1 \
-    lcp-restart 1 nodetach debug logfile "$VM_OUT/pppd.log" >/dev/null 2>&1 &
+    lcp-restart 1 nodetach debug logfile "$VM_OUT/pppd.log" "$@" >/dev/null 2>&1 &
   dialler=$!
+}
+# The id of the session, in four hexadecimal digits.
+session_id() { router awk 'NR == 2 { print tolower(substr($1, 7, 2) substr($1, 5, 2)) }' /proc/net/pppoe; }
+has_session_other_than() {
+  local now
+  now=$(session_id)
+  [ -n "$now" ] && [ "$now" != "$1" ]
 }
 hang_up() {
   kill "$dialler"

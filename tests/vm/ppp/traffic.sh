@@ -92,7 +92,7 @@ none_lost() {
   local sent received
   read -r sent received < <(sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) .*/\1 \2/p' "$work/pings")
   [ -n "$sent" ] && [ "$received" -gt 5 ] && [ $((sent - received)) -le 1 ] ||
-    { grep transmitted "$work/pings"; return 1; }
+    { grep transmitted "$work/pings"; cp "$work/pings" "$VM_OUT/pings.log"; return 1; }
 }
 
 both_ways() {  # both_ways WHEN: what holds at all times
