@@ -73,8 +73,10 @@ build_network() {
 
 # A bridge and a VLAN, which carries its priority for the kernel's 6 (interactive).
 stand_on_more() {
-  ip link add port1 netns router type veth peer name nobody netns lan
-  ip -n lan link set nobody up
+  # In a namespace of its own: the LAN host would answer there for its addresses.
+  ip netns add nowhere
+  ip link add port1 netns router type veth peer name nobody netns nowhere
+  ip -n nowhere link set nobody up
   ip -n router link add lan0 type bridge
   for port in port0 port1; do ip -n router link set $port master lan0 up; done
   ip -n router link add link wan0 name $near type vlan id 7 egress-qos-map 6:5
