@@ -56,13 +56,23 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
         let by_xdp = more(ports_now, ports_before);
         match scene.mode {
             Mode::Tc => assert_eq!(by_xdp, [0, 0]),
-            Mode::Xdp => assert_eq!(by_xdp, fast, "every one of them in XDP"),
+            Mode::Xdp => {
+                assert_eq!(by_xdp, fast, "every one of them in XDP: {:#?}", counts(router));
+            }
             Mode::Kernel => unreachable!("there is no fast path to be in"),
         }
         let stats = daemon::stats(router);
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
     });
+}
+
+/// What has been counted so far, for who looks for the reason.
+fn counts(router: &Namespace) -> Vec<String> {
+    let stats = daemon::stats(router);
+    let counters = stats["counters"].as_array().expect("the counters");
+    let counted = counters.iter().filter(|counter| counter["count"] != 0);
+    counted.map(|counter| format!("{} {}", counter["reason"], counter["count"])).collect()
 }
 
 fn below_a_bridge_too(setup: Setup) {

@@ -15,6 +15,7 @@ use aya::programs::{
 use super::{Attacher, Hook, keep};
 use crate::{
     ethtool,
+    netlink::Snapshot,
     plan::{Fast, Port},
     survival::pins::link_name,
 };
@@ -56,6 +57,17 @@ impl Ports {
     /// Whether the program is in the driver of the port.
     pub fn in_driver(&self, index: u32) -> bool {
         self.state(index).0
+    }
+
+    /// Those that have the program and are not `wanted`, as far as they are there still.
+    pub fn idle(&self, wanted: &[Port], snapshot: &Snapshot) -> Vec<Port> {
+        let idle = self.ports.values().filter(|attached| {
+            let Port { index, name, .. } = &attached.port;
+            attached.link.is_some()
+                && wanted.iter().all(|port| port.index != *index)
+                && snapshot.link_of(*index).is_some_and(|link| link.name == *name)
+        });
+        idle.map(|attached| attached.port.clone()).collect()
     }
 
     /// Whether the program is in the driver of the port, and is to stay there.
@@ -139,6 +151,32 @@ impl Ports {
         if self.tags.remove(name) {
             put_tags_back([name]);
         }
+    }
+
+    /// Gives all ports that have the program the one that the plane has now, from one packet to the
+    /// next. A port that it fails for has the one before, and is tried at the next [`Ports::attach`].
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn exchange(&mut self, attacher: &Attacher) -> Result<()> {
+        let mut result = Ok(());
+        self.ports.retain(|_, attached| {
+            let Some(link) = attached.link.take() else { return true };
+            let exchanged = attacher.plane.with_fast_xdp(|program| {
+                let id = program.attach_to_link(link)?;
+                Ok(program.take_link(id)?)
+            });
+            match exchanged {
+                Ok(link) => attached.link = Some(link),
+                Err(error) if result.is_ok() => {
+                    let name = &attached.port.name;
+                    result = Err(error.context(format!("cannot exchange the program on {name}")));
+                }
+                Err(_) => {}
+            }
+            attached.link.is_some()
+        });
+        result
     }
 
     /// Takes the program off one port.

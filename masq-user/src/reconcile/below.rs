@@ -62,6 +62,21 @@ impl Gateway {
         }
     }
 
+    /// Keeps ports that are of no use at present while an interface is missing or has no session: some
+    /// drivers take the line down when the program comes or goes, and a redial would have to wait.
+    pub(super) fn keep_idle_ports(&self, plan: &mut Plan, snapshot: &Snapshot) {
+        let ppp = |name: &str| {
+            snapshot.link(name).is_some_and(|link| link.kind.as_deref() == Some("ppp"))
+        };
+        let lacks = |interface: &Interface| match &interface.present {
+            None => true,
+            Some(present) => present.below.is_err() && ppp(&interface.name),
+        };
+        if plan.interfaces.iter().any(lacks) {
+            plan.ports.extend(self.ports.idle(&plan.ports, snapshot));
+        }
+    }
+
     /// Has the program in the drivers of the ports. The first failure is returned.
     pub(super) fn attach_ports(&mut self, plan: &Plan) -> Option<anyhow::Error> {
         let results: Vec<_> =

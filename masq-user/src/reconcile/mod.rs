@@ -110,7 +110,8 @@ impl Gateway {
         // Sessions may have changed since, and no message tells of it.
         let snapshot = Snapshot { sessions: pppoe::sessions(), ..snapshot.clone() };
         let snapshot = &self.foreign(snapshot);
-        let plan = plan::plan(&self.config, snapshot);
+        let mut plan = plan::plan(&self.config, snapshot);
+        self.keep_idle_ports(&mut plan, snapshot);
         self.warn(&plan.warnings);
         let lost = self.note_addresses(&plan);
         self.status.borrow_mut().local.clone_from(&snapshot.addresses);

@@ -120,7 +120,7 @@ redials_in_place() {
   local index id
   [ "$topology" != plain ] && [ $gateway = masq ] || return 0
   hang_up
-  dial demand 203.0.113.250:203.0.113.1 ipcp-accept-local ipcp-accept-remote
+  dial demand noipv6 203.0.113.250:203.0.113.1 ipcp-accept-local ipcp-accept-remote
   must 'in place: a session comes with the traffic' within $patience has_session_other_than ''
   must 'in place: the LAN is online' within $patience online
   address=$(wan_address) index=$(wan_index)
