@@ -124,7 +124,10 @@ const _: () = {
     assert!(size_of::<PrefixKey>() == 8);
     // One cache line.
     assert!(size_of::<Hop>() == 64 && offset_of!(Hop, way) == 8);
+    // `Way::below` and `Way::header` count on it, and the addresses are read in words of four and two.
     assert!(size_of::<Way>() == 56 && offset_of!(Way, tag) == 40);
+    assert!(offset_of!(Way, station) == 44 && offset_of!(Way, other_station) == 46);
+    assert!(offset_of!(Way, addressee) == 16 && offset_of!(Way, destination) == 22);
     assert!(size_of::<Generations>() == 128 + 8 * (NEIGHBOURHOODS + STATION_SETS));
     assert!(size_of::<Arrival>() == 8 && size_of::<Leg>() == 24 && size_of::<Exit>() == 32);
     assert!(size_of::<Station>() == 12 && size_of::<Place>() == 8);

@@ -82,7 +82,11 @@ impl Asked {
 #[inline(always)]
 pub fn enter<P: Packet>(packet: &P) -> Step<u8> {
     let entry = &mut scratch()?.entry;
-    *entry = Entry { arrival: packet.arrival(), ..Entry::default() };
+    entry.arrival = packet.arrival();
+    // What not every packet has. Together the compiler would clear it by a function that it calls.
+    // SAFETY: a reference can be written through.
+    unsafe { ptr::write_volatile(&raw mut entry.peer, [0; 6]) };
+    (entry.station, entry.role) = (NO_STATION, 0);
     packet.enter(entry)?;
     Ok(entry.role as u8)
 }

@@ -47,7 +47,9 @@ use aya_ebpf::{
 };
 use packet::{ETHERNET, RAW, skb::Skb};
 
+// Large as it is, the compiler would make it a function that the program calls.
 #[xdp]
+#[inline(always)]
 fn fast_xdp(ctx: XdpContext) -> u32 {
     hooks::port::run(&ctx)
 }

@@ -22,7 +22,7 @@ pub fn run(ctx: &XdpContext) -> u32 {
     let ctx: *mut xdp_md = ctx.as_ptr().cast();
     let frame = Frame::<ETHERNET>::new(ctx, Link::PLAIN);
     let link = match link::kind(frame.window()) {
-        Kind::Plain => return plain(ctx),
+        Kind::Plain => return verdict::xdp(fast::run(&frame, 0)),
         Kind::Below(link) => link,
         Kind::Discovery(vlan) => {
             discovery(&frame, vlan);
@@ -37,15 +37,9 @@ pub fn run(ctx: &XdpContext) -> u32 {
     }
 }
 
-/// The fast path for a frame with an Ethernet header. A function, like those for the others: their
-/// stacks would not fit on top of this one.
-#[inline(never)]
-fn plain(ctx: *mut xdp_md) -> u32 {
-    verdict::xdp(fast::run(&Frame::<ETHERNET>::new(ctx, Link::PLAIN), 0))
-}
-
-/// The fast path for a frame with more than an Ethernet header.
-#[inline(never)]
+/// The fast path for a frame with more than an Ethernet header. As a function of its own it would have its
+/// stack on top of that of plain frames, and both would be too large; as a part of this one, it has the same.
+#[inline(always)]
 fn below<const LINK: usize>(ctx: *mut xdp_md, vlan: u16, session: u16, payload: u16) -> u32 {
     let link = Link { length: LINK, vlan, session, payload };
     verdict::xdp(fast::run(&Frame::<LINK>::new(ctx, link), 0))

@@ -9,7 +9,7 @@ use masq_common::{
     reason::Reason,
     tcp,
 };
-use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
+use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
 
 use crate::{packet::Packet, verdict::Step};
 
@@ -17,7 +17,6 @@ use crate::{packet::Packet, verdict::Step};
 const FRAGMENT: u16 = 0x3fff_u16.to_be();
 
 /// A packet that the fast hooks can look up.
-#[derive(Clone, Copy)]
 pub struct Fast {
     /// Its addresses and ports.
     pub tuple: Tuple,
@@ -63,8 +62,9 @@ pub unsafe fn field<H, T: Copy>(header: *const H, offset: usize) -> T {
 pub fn parse<P: Packet>(packet: &P) -> Step<Fast> {
     packet.obstacle()?;
     let window = packet.window();
-    packet.announces(window)?;
     let ip: *const Ipv4Hdr = at(window, P::LINK).ok_or(Reason::Unusual)?;
+    // SAFETY: the IP header comes after it.
+    unsafe { packet.announces(window.0 as *const EthHdr)? };
     // SAFETY: `at` has checked that the whole header is accessible.
     let (version_length, tos, length, fragment): (u8, u8, u16, u16) = unsafe {
         (

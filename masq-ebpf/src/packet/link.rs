@@ -9,10 +9,13 @@ use core::mem::offset_of;
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head};
 use masq_common::{
+    be::{Addr, Id},
+    flow::Tuple,
     hop::Way,
     link::{Arrival, DISCOVERY as NO_SESSION},
     reason::Reason,
     session::SessionHalf,
+    time::Tick,
 };
 use network_types::{eth::EthHdr, ip::Ipv4Hdr};
 
@@ -162,14 +165,53 @@ pub const DONE: u32 = 0;
 /// How [`reframe`] has ended: there is no room; nothing has been changed.
 pub const NO_ROOM: u32 = 1;
 
-/// Rewrites a frame as `half` says, and replaces the `link` bytes before its IP header by what its
-/// `way` wants. A function of its own, shared by all kinds of frames: those without anything to
-/// replace do not come by here.
+/// What [`reframe`] has to know of a packet and its session: as little as possible, since it goes by the
+/// stack.
+#[repr(C)]
+pub struct Job {
+    from: Tuple,
+    address: Addr,
+    id: Id,
+    length: u16,
+    ttl: u8,
+    protocol: u8,
+    flags: u8,
+    /// Bytes before the IP header, still.
+    link: u8,
+}
+
+impl Job {
+    /// That of a packet after so many bytes.
+    #[inline(always)]
+    pub fn new(link: usize, parsed: &Fast, half: &SessionHalf) -> Self {
+        Self {
+            from: half.from,
+            address: half.address,
+            id: half.id,
+            length: parsed.length,
+            ttl: parsed.ttl,
+            protocol: half.protocol,
+            flags: half.flags,
+            link: link as u8,
+        }
+    }
+
+    /// As much of the half as a rewrite looks at.
+    #[inline(always)]
+    const fn half(&self) -> SessionHalf {
+        let key = self.from.key(self.protocol);
+        SessionHalf::new(key, (self.address, self.id), self.flags, 0, Tick(0))
+    }
+}
+
+/// Rewrites a frame as its session says, and replaces what stands before its IP header by what its `way`
+/// wants. A function of its own, shared by all kinds of frames: those without anything to replace do
+/// not come by here.
 #[inline(never)]
-pub fn reframe(ctx: *mut xdp_md, link: u32, parsed: &Fast, half: &SessionHalf, way: &Way) -> u32 {
+pub fn reframe(ctx: *mut xdp_md, job: &Job, way: &Way) -> u32 {
     let tag = if way.tag != 0 { TAG } else { 0 };
     let session = if way.session != 0 { SESSION } else { 0 };
-    let more = (ETHERNET + tag + session) as i32 - link as i32;
+    let more = (ETHERNET + tag + session) as i32 - i32::from(job.link);
     // SAFETY: the helper moves the beginning of the frame or fails, and changes nothing else.
     if more != 0 && unsafe { bpf_xdp_adjust_head(ctx, -more) } != 0 {
         return NO_ROOM;
@@ -177,10 +219,10 @@ pub fn reframe(ctx: *mut xdp_md, link: u32, parsed: &Fast, half: &SessionHalf, w
     // SAFETY: the context is valid while the program runs.
     let window = unsafe { ((*ctx).data as usize, (*ctx).data_end as usize) };
     let written = match (way.tag != 0, way.session != 0) {
-        (false, false) => write::<ETHERNET>(window, parsed, half, way),
-        (true, false) => write::<TAGGED>(window, parsed, half, way),
-        (false, true) => write::<PPPOE>(window, parsed, half, way),
-        (true, true) => write::<TAGGED_PPPOE>(window, parsed, half, way),
+        (false, false) => write::<ETHERNET>(window, job, way),
+        (true, false) => write::<TAGGED>(window, job, way),
+        (false, true) => write::<PPPOE>(window, job, way),
+        (true, true) => write::<TAGGED_PPPOE>(window, job, way),
     };
     if written.is_ok() { DONE } else { NO_ROOM + 1 }
 }
@@ -188,18 +230,14 @@ pub fn reframe(ctx: *mut xdp_md, link: u32, parsed: &Fast, half: &SessionHalf, w
 /// Rewrites a frame with room for `LINK` bytes before the IP header. Fails only if the kernel has not
 /// made the room that it says it has.
 #[inline(always)]
-fn write<const LINK: usize>(
-    window: (usize, usize),
-    parsed: &Fast,
-    half: &SessionHalf,
-    way: &Way,
-) -> Step<()> {
+fn write<const LINK: usize>(window: (usize, usize), job: &Job, way: &Way) -> Step<()> {
     let eth: *mut [u8; LINK] = at(window, 0).ok_or(Reason::LinkFailed)?;
     let ip: *mut Ipv4Hdr = at(window, LINK).ok_or(Reason::LinkFailed)?;
-    rewrite_transport::<LINK>(window, half, parsed.protocol)?;
+    let half = &job.half();
+    rewrite_transport::<LINK>(window, half)?;
     // SAFETY: `at` has checked that all before the transport header is accessible.
     unsafe {
-        rewrite_ip(ip, parsed, half);
+        rewrite_ip(ip, half, job.ttl);
         rewrite_link(eth.cast(), way);
         let mut type_at = offset_of!(EthHdr, ether_type);
         if LINK == TAGGED || LINK == TAGGED_PPPOE {
@@ -215,7 +253,7 @@ fn write<const LINK: usize>(
         set(eth, type_at + 2, IN_SESSION);
         set(eth, type_at + 4, way.session);
         // Of what follows: the number of the protocol, and the IP packet.
-        set(eth, type_at + 6, (parsed.length + 2).to_be());
+        set(eth, type_at + 6, (job.length + 2).to_be());
         set(eth, type_at + 8, PPP_IPV4);
     }
     Ok(())

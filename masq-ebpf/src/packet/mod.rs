@@ -16,6 +16,7 @@ pub mod xdp;
 use core::ffi::c_void;
 
 use masq_common::{hop::Way, link::Arrival, session::SessionHalf, settings::Settings};
+use network_types::eth::EthHdr;
 
 use crate::{
     links::Entry,
@@ -74,9 +75,11 @@ pub trait Packet {
     /// What keeps this packet from being looked at, if anything: not IPv4, tagged.
     fn obstacle(&self) -> Step<()>;
 
-    /// That its link-layer header, if there is one in this window, announces an IPv4 packet for a single
-    /// station.
-    fn announces(&self, window: (usize, usize)) -> Step<()>;
+    /// That its link-layer header, if it has one, announces an IPv4 packet for a single station.
+    ///
+    /// # Safety
+    /// The header has to be accessible there, if it has one.
+    unsafe fn announces(&self, header: *const EthHdr) -> Step<()>;
 
     /// What it has come in as.
     fn arrival(&self) -> Arrival;

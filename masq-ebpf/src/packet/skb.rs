@@ -288,7 +288,7 @@ impl<const LINK: usize> Skb<LINK> {
         let ports: *mut [u8; 8] = at(window, transport).ok_or(Reason::RewriteFailed)?;
         // SAFETY: `at` has checked that both are accessible.
         unsafe {
-            rewrite_ip(ip, parsed, half);
+            rewrite_ip(ip, half, parsed.ttl);
             if half.protocol == ICMP {
                 set(ports, 4, half.id.raw());
             } else {
@@ -364,14 +364,13 @@ impl<const LINK: usize> Packet for Skb<LINK> {
     }
 
     #[inline(always)]
-    fn announces(&self, window: (usize, usize)) -> Step<()> {
+    unsafe fn announces(&self, header: *const EthHdr) -> Step<()> {
         if LINK == RAW {
             return Ok(());
         }
-        let eth: *const EthHdr = at(window, 0).ok_or(Reason::Unusual)?;
-        // SAFETY: `at` has checked that the whole header is accessible.
+        // SAFETY: as the caller promises.
         let (group, ether_type): (u8, u16) =
-            unsafe { (field(eth, 0), field(eth, offset_of!(EthHdr, ether_type))) };
+            unsafe { (field(header, 0), field(header, offset_of!(EthHdr, ether_type))) };
         if u32::from(ether_type) != IPV4 {
             let tagged = VLAN.contains(&ether_type);
             return Err(if tagged { Reason::Tagged } else { Reason::NotIpv4 });

@@ -22,7 +22,7 @@ use crate::{
     packet::{
         ETHERNET, Packet,
         fast::{Fast, at, field},
-        link::{DONE, Link, NO_ROOM, PPPOE, reframe},
+        link::{DONE, Job, Link, NO_ROOM, PPPOE, reframe},
     },
     verdict::{Outcome, Step},
 };
@@ -65,17 +65,17 @@ pub unsafe fn set<H, T: Copy>(header: *mut H, offset: usize, value: T) {
     unsafe { *header.cast::<u8>().add(offset).cast::<T>() = value }
 }
 
-/// Rewrites IP addresses, TTL and IP checksum.
+/// Rewrites IP addresses, the TTL, which was `ttl`, and the IP checksum.
 ///
 /// # Safety
 /// The header has to be accessible.
 #[inline(always)]
-pub unsafe fn rewrite_ip(ip: *mut Ipv4Hdr, parsed: &Fast, half: &SessionHalf) {
+pub unsafe fn rewrite_ip(ip: *mut Ipv4Hdr, half: &SessionHalf, ttl: u8) {
     let ttl_and_protocol = offset_of!(Ipv4Hdr, ttl);
     // SAFETY: accessible, as the caller promises.
     unsafe {
         let old: u16 = field(ip, ttl_and_protocol);
-        let new = u16::from_ne_bytes([parsed.ttl - 1, parsed.protocol]);
+        let new = u16::from_ne_bytes([ttl - 1, half.protocol]);
         let delta = half.addr_delta().and(Delta::word(old, new));
         let check: u16 = field(ip, offset_of!(Ipv4Hdr, check));
         set(ip, ttl_and_protocol, new);
@@ -112,13 +112,14 @@ pub unsafe fn rewrite_ports<H>(header: *mut H, half: &SessionHalf) {
 pub unsafe fn rewrite_link(eth: *mut EthHdr, way: &Way) {
     // SAFETY: accessible, as the caller promises.
     unsafe {
-        // Word by word: the compiler would call a function that copies byte by byte.
+        // Word by word, as they are aligned in a way: the compiler would call a function that copies
+        // byte by byte.
         let [a, b, c, d, e, f] = way.destination;
-        set(eth, 0, u32::from_ne_bytes([a, b, c, d]));
-        set(eth, 4, u16::from_ne_bytes([e, f]));
+        set(eth, 0, u16::from_ne_bytes([a, b]));
+        set(eth, 2, u32::from_ne_bytes([c, d, e, f]));
         let [a, b, c, d, e, f] = way.source;
-        set(eth, 6, u16::from_ne_bytes([a, b]));
-        set(eth, 8, u32::from_ne_bytes([c, d, e, f]));
+        set(eth, 6, u32::from_ne_bytes([a, b, c, d]));
+        set(eth, 10, u16::from_ne_bytes([e, f]));
     }
 }
 
@@ -127,12 +128,11 @@ pub unsafe fn rewrite_link(eth: *mut EthHdr, way: &Way) {
 pub fn rewrite_transport<const LINK: usize>(
     window: (usize, usize),
     half: &SessionHalf,
-    protocol: u8,
 ) -> Step<()> {
     let offset = LINK + Ipv4Hdr::LEN;
     // SAFETY: in each arm `at` has checked that the whole header is accessible.
     unsafe {
-        match protocol {
+        match half.protocol {
             TCP => {
                 let tcp: *mut TcpHdr = at(window, offset).ok_or(Reason::Unusual)?;
                 let check = offset_of!(TcpHdr, check);
@@ -197,10 +197,10 @@ impl<const LINK: usize> Packet for Frame<LINK> {
     }
 
     #[inline(always)]
-    fn announces(&self, window: (usize, usize)) -> Step<()> {
-        let eth: *const EthHdr = at(window, 0).ok_or(Reason::Unusual)?;
-        // SAFETY: `at` has checked that the whole header is accessible.
-        let group: u8 = unsafe { field(eth, 0) };
+    unsafe fn announces(&self, header: *const EthHdr) -> Step<()> {
+        // That it is IPv4 was seen before.
+        // SAFETY: as the caller promises.
+        let group: u8 = unsafe { field(header, 0) };
         if group & 1 != 0 { Err(Reason::NotForUs) } else { Ok(()) }
     }
 
@@ -231,10 +231,8 @@ impl<const LINK: usize> Packet for Frame<LINK> {
 
     #[inline(always)]
     fn send(&self, parsed: &Fast, half: &SessionHalf, way: &Way) -> Outcome {
-        if LINK != ETHERNET || way.tag | way.session != 0 {
-            // Copies, so that what a function gets the address of is not what plain packets use.
-            let (parsed, half) = (*parsed, *half);
-            match reframe(self.ctx, LINK as u32, &parsed, &half, way) {
+        if LINK != ETHERNET || way.header() != 0 {
+            match reframe(self.ctx, &Job::new(LINK, parsed, half), way) {
                 DONE => {}
                 NO_ROOM => return Outcome::Ends(Reason::NoHeadroom),
                 _ => return Outcome::Ends(Reason::LinkFailed),
@@ -254,10 +252,10 @@ impl<const LINK: usize> Packet for Frame<LINK> {
 fn rewrite(window: (usize, usize), parsed: &Fast, half: &SessionHalf, way: &Way) -> Step<()> {
     let eth = at::<EthHdr>(window, 0).ok_or(Reason::Unusual)?;
     let ip = at::<Ipv4Hdr>(window, ETHERNET).ok_or(Reason::Unusual)?;
-    rewrite_transport::<ETHERNET>(window, half, parsed.protocol)?;
+    rewrite_transport::<ETHERNET>(window, half)?;
     // SAFETY: `at` has checked that both headers are accessible.
     unsafe {
-        rewrite_ip(ip, parsed, half);
+        rewrite_ip(ip, half, parsed.ttl);
         rewrite_link(eth, way);
     }
     Ok(())
