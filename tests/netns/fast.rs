@@ -42,25 +42,37 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
             [["outbound_fast", "inbound_fast"], ["outbound_slow", "inbound_slow"]]
                 .map(|names| names.map(|name| counter(&stats, name)))
         };
-        let (before, ports_before) = (counters(), ports());
         let _server = http::Server::start(server1, 80);
-        http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
-        http::upload(a, (SERVER_1, 80), TRANSFER).expect("a whole upload");
-        let (now, ports_now) = (counters(), ports());
-        let more = |now: [u64; 2], before: [u64; 2]| [now[0] - before[0], now[1] - before[1]];
-        let [fast, slow] = [more(now[0], before[0]), more(now[1], before[1])];
-        for (fast, slow) in fast.into_iter().zip(slow) {
-            assert!(fast > 20 * slow, "{fast} packets by the fast path, {slow} by the full one");
-        }
-        // Counters do not tell XDP from TC; the devices do.
-        let by_xdp = more(ports_now, ports_before);
-        match scene.mode {
-            Mode::Tc => assert_eq!(by_xdp, [0, 0]),
-            Mode::Xdp => {
-                assert_eq!(by_xdp, fast, "every one of them in XDP: {:#?}", counts(router));
+        // What any bridge of the machine learns about a station with such an address ends what masq
+        // knows, until it has asked: and in the next lab there are hosts with the same addresses.
+        let bridged = matches!(scene.lab.layout().lan, LanKind::Bridge | LanKind::BridgeOfVlans);
+        let tries = if bridged && scene.mode == Mode::Xdp { 20 } else { 1 };
+        let whole = (1..=tries).any(|attempt| {
+            let (before, ports_before) = (counters(), ports());
+            http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
+            http::upload(a, (SERVER_1, 80), TRANSFER).expect("a whole upload");
+            let (now, ports_now) = (counters(), ports());
+            let more = |now: [u64; 2], before: [u64; 2]| [now[0] - before[0], now[1] - before[1]];
+            let [fast, slow] = [more(now[0], before[0]), more(now[1], before[1])];
+            for (fast, slow) in fast.into_iter().zip(slow) {
+                assert!(
+                    fast > 20 * slow,
+                    "{fast} packets by the fast path, {slow} by the full one"
+                );
             }
-            Mode::Kernel => unreachable!("there is no fast path to be in"),
-        }
+            // Counters do not tell XDP from TC; the devices do.
+            let by_xdp = more(ports_now, ports_before);
+            match scene.mode {
+                Mode::Tc => assert_eq!(by_xdp, [0, 0]),
+                Mode::Xdp if attempt == tries => {
+                    assert_eq!(by_xdp, fast, "every one of them in XDP: {:#?}", counts(router));
+                }
+                Mode::Xdp => return by_xdp == fast,
+                Mode::Kernel => unreachable!("there is no fast path to be in"),
+            }
+            true
+        });
+        assert!(whole, "the last attempt would have said why");
         let stats = daemon::stats(router);
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
