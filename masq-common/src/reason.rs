@@ -226,6 +226,8 @@ reasons! {
     /// A TCP SYN announced larger segments than fit the WAN, and now announces smaller ones
     /// (`--mss-clamp`).
     MssLowered = 103, Event, "mss_lowered";
+    /// A packet that `masq trace` was to show is missing there: packets came too fast.
+    TraceLost = 104, Event, "trace_lost";
 }
 
 /// Number of counters: greater than any reason's number.
