@@ -62,6 +62,11 @@ impl Client {
         }
     }
 
+    /// The connection once more, for whoever may end it.
+    pub fn handle(&self) -> io::Result<UnixStream> {
+        self.stream.get_ref().try_clone()
+    }
+
     /// Whether the next line has come already.
     pub fn has_more(&self) -> bool {
         self.stream.buffer().contains(&b'\n')

@@ -16,6 +16,16 @@ pub struct EndpointFilter {
 }
 
 impl EndpointFilter {
+    /// The addresses that it means.
+    pub const fn net(&self) -> Ipv4Net {
+        self.net
+    }
+
+    /// The port that it means; `None` for all.
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
     /// Whether it means this endpoint.
     pub fn matches(&self, endpoint: &Endpoint) -> bool {
         self.net.contains(&endpoint.address) && self.port.is_none_or(|port| port == endpoint.port)

@@ -19,6 +19,8 @@ pub(crate) mod sample;
 pub mod server;
 pub(crate) mod summary;
 mod top;
+mod trace;
+pub mod traced;
 
 use std::{fs, path::PathBuf};
 

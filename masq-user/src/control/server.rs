@@ -16,7 +16,7 @@ use tokio::{
 use super::{
     flush, follow, hosts, listing,
     proto::{Answer, Ask, Request, VERSION},
-    socket_path, summary, top,
+    socket_path, summary, top, trace,
 };
 use crate::{
     daemon::{Ending, ReloadRequest},
@@ -24,6 +24,7 @@ use crate::{
     options::current::Current,
     plane::Plane,
     status::Status,
+    trace::Tracer,
 };
 
 /// Connections that are served at once; more have to wait.
@@ -102,6 +103,8 @@ pub struct Subject {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who reads the event stream.
     pub listeners: Rc<Listeners>,
+    /// Who traces.
+    pub tracer: Rc<Tracer>,
     /// Told to stop the daemon.
     pub stop: watch::Sender<Option<Ending>>,
 }
@@ -152,6 +155,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             reply.send(&Answer::Reloaded(reloaded.map_err(anyhow::Error::msg)?)).await
         }
         Ask::Events(wanted) => follow::follow(subject, wanted, reply).await,
+        Ask::Trace(wanted) => trace::trace(subject, &wanted, reply).await,
         Ask::Flush(wanted) => flush::flush(subject, &wanted, reply).await,
         Ask::Top(query) => top::watch(subject, &query, reply).await,
         Ask::Stop { keep_data_plane } => {
