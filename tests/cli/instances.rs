@@ -1,11 +1,12 @@
 //! Several instances on one machine.
 
 use masq_tests::{
-    daemon::{Masq, json, masq, output, run, sessions},
+    daemon::{Masq, StopAtEnd, json, masq, output, run, sessions},
     lab::{Lab, LanKind, Layout, SERVER_1, veth},
     netns::{Namespace, random},
     traffic::probe,
 };
+use masq_user::claims::Claims;
 
 use crate::failure;
 
@@ -65,4 +66,33 @@ fn an_instance_is_found_from_another_namespace_by_its_name() {
     instance.stop();
     let error = failure(&run(&elsewhere, ["stats", "--instance", &name]), 1);
     assert!(error.contains(&name), "{error}");
+}
+
+#[test]
+fn one_that_is_starting_is_not_taken_for_one_without_a_daemon() {
+    let lab = Lab::new(Layout::default());
+    let _clean = StopAtEnd(&lab.router);
+    let name = format!("test-{:x}", random());
+    let instance = Masq::start(&lab, ["--mode", "tc", "--instance", &name]);
+    output(&lab.router, ["stop", "--keep-data-plane", "--instance", &name]);
+    instance.outcome();
+    let found = || {
+        let listed = json(&lab.router, ["instances", "--json"]);
+        let instances = listed.as_array().expect("an array");
+        let found = instances.iter().find(|i| i["instance"] == name.as_str());
+        let text = output(&lab.router, ["instances"]);
+        let line = text.lines().find(|line| line.starts_with(&name));
+        (found.expect("the instance").clone(), line.expect("its line").to_owned())
+    };
+    let (alone, line) = found();
+    assert!(alone["pid"].is_null() && alone["busy"].is_null(), "{alone}");
+    assert!(line.contains("translates without a daemon"), "{line}");
+    // A daemon has its name before anything else, and answers last.
+    let claim = Claims::take_name(&name).unwrap_or_else(|error| panic!("a free name: {error}"));
+    let (starting, line) = found();
+    assert_eq!(starting["pid"], std::process::id());
+    assert_eq!(starting["busy"], true);
+    assert!(line.contains("is starting or stopping"), "{line}");
+    drop(claim);
+    assert!(found().1.contains("translates without a daemon"));
 }

@@ -193,6 +193,7 @@ mod tests {
         Instance {
             instance: name.into(),
             pid: Some(1),
+            busy: false,
             netns,
             uptime_secs: 0,
             version: String::new(),

@@ -26,6 +26,11 @@ impl EndpointFilter {
         self.port
     }
 
+    /// One host, with the port that another filter asks for.
+    pub fn of_host(address: Ipv4Addr, other: Option<Self>) -> Self {
+        Self { net: address.into(), port: other.and_then(|other| other.port) }
+    }
+
     /// Whether it means this endpoint.
     pub fn matches(&self, endpoint: &Endpoint) -> bool {
         self.net.contains(&endpoint.address) && self.port.is_none_or(|port| port == endpoint.port)
@@ -56,6 +61,13 @@ impl fmt::Display for EndpointFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.net)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl From<Endpoint> for EndpointFilter {
+    /// This endpoint and no other.
+    fn from(endpoint: Endpoint) -> Self {
+        Self { net: endpoint.address.into(), port: Some(endpoint.port) }
     }
 }
 

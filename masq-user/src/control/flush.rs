@@ -1,30 +1,25 @@
 //! The answer to `masq flush`: removes the sessions that the user chooses, in the way in which those
 //! that have expired are removed.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{task::yield_now, time::Instant};
 
 use super::{
     filter::Filter,
-    listing::Judge,
     proto::Answer,
     pulse::Pulse,
     server::{Reply, Subject},
+    session::{Judge, Verdict},
+    turn::Turn,
 };
 use crate::clock;
 
 /// Halves that are read with one system call.
 const BATCH: usize = 2048;
-
-/// How long this works before the other services get their turn, as the sweeper.
-const SLICE: Duration = Duration::from_millis(2);
 
 /// Which sessions are to be removed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -67,8 +62,11 @@ pub async fn flush(subject: &Subject, flush: &Flush, reply: &mut Reply) -> Resul
         let judge = Judge { plane, timeouts: &settings.timeouts, now };
         for half in halves.filter(|half| half.is_outbound()) {
             let is_older = half.created.later(began) == began;
-            if is_older && judge.lives_and_matches(half, &flush.filter)? {
+            if is_older && judge.one(half, &flush.filter)? == Verdict::Matches {
                 chosen.push(half.key());
+            }
+            if turn.is_due() {
+                turn.pass().await;
             }
         }
         flushed.matched += chosen.len() as u64;
@@ -86,23 +84,4 @@ pub async fn flush(subject: &Subject, flush: &Flush, reply: &mut Reply) -> Resul
         tracing::info!(sessions = flushed.removed, "removed the sessions that the user chose");
     }
     reply.send(&Answer::Flushed(flushed)).await
-}
-
-/// Whose turn it is.
-struct Turn {
-    began: Instant,
-}
-
-impl Turn {
-    fn new() -> Self {
-        Self { began: Instant::now() }
-    }
-
-    /// Lets the others have theirs if it is time.
-    async fn pass(&mut self) {
-        if self.began.elapsed() >= SLICE {
-            yield_now().await;
-            self.began = Instant::now();
-        }
-    }
 }

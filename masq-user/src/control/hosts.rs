@@ -12,11 +12,12 @@ use masq_common::{
     session::{SessionHalf, flags},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::yield_now;
 
 use super::{
     proto::{Answer, End},
+    pulse::Pulse,
     server::{Reply, Subject},
+    turn::Turn,
 };
 use crate::plane::Plane;
 
@@ -30,6 +31,9 @@ pub struct HostQuery {
     pub sort: HostSort,
     /// At most so many.
     pub limit: Option<u64>,
+    /// Whether the client understands [`Answer::Progress`].
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// The order of hosts; the largest first, addresses upwards.
@@ -85,20 +89,41 @@ fn owner(half: &SessionHalf) -> Addr {
     if half.is_outbound() { half.from.source } else { half.to().destination }
 }
 
-/// All hosts, unordered.
-pub async fn all(plane: &Plane) -> Result<Vec<Host>> {
+/// All hosts, unordered. The other services get their turn again and again, and who waits is told how many
+/// sessions have been counted.
+pub async fn all(
+    plane: &Plane,
+    mut waiting: Option<(&mut Pulse, &mut Reply)>,
+) -> Result<Vec<Host>> {
+    let mut turn = Turn::new();
     let mut hosts: HashMap<Addr, Host> = HashMap::new();
-    plane.accounts.for_each(|address, account| {
-        let host = hosts.entry(address).or_default();
-        host.sessions_ended = account.sessions;
-        (host.packets_out, host.bytes_out) = (account.packets_out, account.bytes_out);
-        (host.packets_in, host.bytes_in) = (account.packets_in, account.bytes_in);
-    })?;
+    // Accounts before sessions: so what ends meanwhile is never counted twice.
+    let mut accounts = plane.accounts.batches();
+    while let Some((addresses, found)) =
+        accounts.next_batch().context("cannot read the accounts")?
+    {
+        for (address, account) in addresses.iter().zip(found) {
+            let host = hosts.entry(*address).or_default();
+            host.sessions_ended = account.sessions;
+            (host.packets_out, host.bytes_out) = (account.packets_out, account.bytes_out);
+            (host.packets_in, host.bytes_in) = (account.packets_in, account.bytes_in);
+        }
+        turn.pass().await;
+    }
+    let mut counted = 0;
     let mut batches = plane.sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
-        let halves = halves.filter(|half| half.flags & flags::OWN == 0);
-        halves.for_each(|half| hosts.entry(owner(half)).or_default().add(half));
-        yield_now().await;
+        // The router's own sessions are no inside host's.
+        for half in halves.filter(|half| half.flags & flags::OWN == 0) {
+            hosts.entry(owner(half)).or_default().add(half);
+            counted += u64::from(half.is_outbound());
+            if turn.is_due() {
+                turn.pass().await;
+            }
+        }
+        if let Some((pulse, reply)) = &mut waiting {
+            pulse.beat(counted, reply).await?;
+        }
     }
     // The shared account, as long as nobody has had to share it.
     hosts.retain(|address, host| !address.is_none() || host.sessions_ended > 0);
@@ -122,13 +147,18 @@ pub fn sort(hosts: &mut [Host], by: HostSort) {
 
 /// Answers a query.
 pub async fn list(subject: &Subject, query: &HostQuery, reply: &mut Reply) -> Result<()> {
-    let mut hosts = all(&subject.plane).await?;
+    let mut pulse = Pulse::new(query.progress);
+    let mut hosts = all(&subject.plane, Some((&mut pulse, reply))).await?;
+    let mut turn = Turn::new();
     sort(&mut hosts, query.sort);
     let matched = hosts.len() as u64;
     let most = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     for host in hosts.into_iter().take(most) {
         reply.add(&Answer::Host(Box::new(host)))?;
-        reply.flush().await?;
+        if turn.is_due() {
+            reply.flush().await?;
+            turn.pass().await;
+        }
     }
     reply.send(&Answer::End(End { matched, ..End::default() })).await
 }

@@ -9,6 +9,7 @@ pub mod flush;
 mod follow;
 pub mod hosts;
 mod listing;
+mod pairs;
 pub mod proto;
 mod pulse;
 pub mod ranking;
@@ -17,10 +18,12 @@ mod reloaded;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod server;
+mod session;
 pub(crate) mod summary;
 mod top;
 mod trace;
 pub mod traced;
+pub(crate) mod turn;
 
 use std::{fs, path::PathBuf};
 

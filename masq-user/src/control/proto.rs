@@ -152,6 +152,9 @@ pub struct Instance {
     pub instance: String,
     /// Its process; null if none runs and the data plane goes on alone.
     pub pid: Option<u32>,
+    /// Whether it does not answer, because it is starting or stopping; left out if it does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
     /// Number of its network namespace.
     pub netns: u64,
     /// How long it has been running.

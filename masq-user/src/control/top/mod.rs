@@ -16,18 +16,20 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
-    flow::TCP,
-    session::{SessionHalf, flags, phase_of},
-    time::{Span, TICK_SHIFT},
+    flow::FlowKey,
+    session::SessionPair,
+    time::{Span, TICK_SHIFT, Tick},
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::{board::Board, memory::Memory};
 use super::{
     filter::{Ends, Filter},
-    listing,
+    pairs::{self, LookUp, Pairs},
     proto::{Answer, Top, TopQuery, TopSession},
     server::{Reply, Subject},
+    session,
+    turn::Turn,
 };
 use crate::clock;
 
@@ -108,6 +110,8 @@ async fn look(
     let mut board = Board::new(limit);
     let mut busy = Duration::ZERO;
     memory.begin(elapsed.map(ticks));
+    let look_up: LookUp<'_> = &|key: &FlowKey| plane.sessions.get(key);
+    let mut pairs = Pairs::new(look_up);
     let mut batches = plane.sessions.batches(BATCH);
     let mut slice_began = Instant::now();
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
@@ -115,19 +119,16 @@ async fn look(
         for half in halves {
             let sent = memory.sent(half, now);
             board.count(half, sent);
-            let ends = ends(half);
+            let ends = session::ends_of(half);
             if !filter.matches_ends(&ends) {
                 continue;
             }
-            if filter.phase.is_some() {
-                // The only condition that takes both halves; a session that has gone has none.
-                let Some(other) = plane.sessions.get(&half.partner())? else { continue };
-                let phase = phase_of(half, &other).as_str();
-                if !filter.matches_phase((half.protocol == TCP).then_some(phase)) {
-                    continue;
-                }
+            if filter.phase.is_none() {
+                board.rank(half, &ends, sent, now);
+            } else if let Some(pair) = pairs.meet(half)? {
+                // The only condition that takes both halves.
+                rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
             }
-            board.rank(half, &ends, sent, now);
         }
         let spent = slice_began.elapsed();
         if spent >= SLICE {
@@ -136,23 +137,32 @@ async fn look(
             slice_began = Instant::now();
         }
     }
+    for key in pairs.into_rest() {
+        let now = clock::now(settings.clock_offset)?;
+        if let Some(pair) = pairs::left_over(&key, look_up)? {
+            let ends = session::ends(&pair.outbound);
+            rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
+        }
+    }
     busy += slice_began.elapsed();
     let not_remembered = memory.end();
     let now = clock::now(settings.clock_offset)?;
     let per_second = PerSecond(elapsed);
     let mut sessions = Vec::new();
+    let mut turn = Turn::new();
     for key in board.candidates() {
         // They may have gone since.
         let Some(outbound) = plane.sessions.get(&key)? else { continue };
         let Some(inbound) = plane.sessions.get(&outbound.partner())? else { continue };
-        let ends = listing::ends(&outbound);
+        let ends = session::ends(&outbound);
         let timeouts = &settings.timeouts;
-        let shown = listing::session(&outbound, &inbound, &ends, timeouts, now, &config.wans);
+        let shown = session::session(&outbound, &inbound, &ends, timeouts, now, &config.wans);
         sessions.extend(shown.map(|session| TopSession {
             session,
             rate_out: per_second.of(memory.last_sent(&key)),
             rate_in: per_second.of(memory.last_sent(&inbound.key())),
         }));
+        turn.pass().await;
     }
     let top = Top {
         elapsed_ms: elapsed.map(|elapsed| elapsed.as_millis() as u64),
@@ -160,6 +170,23 @@ async fn look(
         ..board.finish(sessions, per_second)
     };
     Ok((top, busy))
+}
+
+/// Sums and ranks both halves of a session if its phase is the one that is looked for.
+fn rank_by_phase(
+    pair: &SessionPair,
+    ends: &Ends,
+    filter: &Filter,
+    memory: &Memory,
+    board: &mut Board,
+    now: Tick,
+) {
+    let SessionPair { outbound, inbound } = pair;
+    if filter.matches_phase(session::phase(outbound, inbound)) {
+        for half in [outbound, inbound] {
+            board.rank(half, ends, memory.last_sent(&half.key()), now);
+        }
+    }
 }
 
 /// Bytes a second, from the bytes between two looks.
@@ -179,43 +206,9 @@ fn ticks(elapsed: Duration) -> Span {
     Span(u32::try_from(ticks).unwrap_or(u32::MAX / 2).saturating_add(1))
 }
 
-/// The ends of a session, told by either half.
-fn ends(half: &SessionHalf) -> Ends {
-    if half.is_outbound() {
-        return listing::ends(half);
-    }
-    let external = (half.from.destination, half.from.destination_id);
-    let flags = half.flags | flags::OUTBOUND;
-    listing::ends(&SessionHalf::new(half.partner(), external, flags, half.wan, half.created))
-}
-
 #[cfg(test)]
 mod tests {
-    use masq_common::{
-        be::{Addr, Id},
-        flow::{ICMP, Tuple, UDP},
-        session::SessionPair,
-        time::Tick,
-    };
-
     use super::*;
-
-    #[test]
-    fn both_halves_tell_the_same_ends() {
-        for (protocol, remote) in [(TCP, 443), (UDP, 53), (ICMP, 0)] {
-            let key = Tuple {
-                source: Addr::from_octets([192, 168, 1, 10]),
-                destination: Addr::from_octets([198, 51, 100, 1]),
-                source_id: Id::new(40_000),
-                destination_id: Id::new(remote),
-            }
-            .key(protocol);
-            let external = Addr::from_octets([203, 0, 113, 5]);
-            let pair = SessionPair::masquerade(key, external, Id::new(61_001), 0, 0, Tick(1));
-            assert_eq!(ends(&pair.outbound), ends(&pair.inbound), "protocol {protocol}");
-            assert_eq!(ends(&pair.inbound).external.port, 61_001);
-        }
-    }
 
     #[test]
     fn no_more_than_a_few_may_watch() {
