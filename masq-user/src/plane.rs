@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     io,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -56,9 +57,9 @@ pub fn object() -> String {
 /// The data plane of this instance: everything that was loaded into the kernel.
 pub struct Plane {
     /// The session table.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What the inside hosts have had in ended sessions.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     /// Counters by reason.
     pub counters: Counters,
     /// Held ports of each WAN and protocol.
@@ -141,8 +142,8 @@ impl Plane {
         // What was remembered by other settings, or while nobody would say any more that it is not true.
         let _ = forget(&ebpf, false);
         let plane = Self {
-            sessions: Sessions::take(&mut ebpf)?,
-            accounts: Accounts::take(&mut ebpf)?,
+            sessions: Arc::new(Sessions::take(&mut ebpf)?),
+            accounts: Arc::new(Accounts::take(&mut ebpf)?),
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
             fragments: Fragments::take(&mut ebpf)?,

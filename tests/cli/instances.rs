@@ -7,8 +7,9 @@ use masq_tests::{
     traffic::probe,
 };
 use masq_user::claims::Claims;
+use nix::sys::signal::Signal;
 
-use crate::failure;
+use crate::{failure, terminal::Terminal};
 
 /// Two instances in one router: A behind `lan0` and `wan0`, B behind `lan1` and `wan1`.
 #[test]
@@ -95,4 +96,34 @@ fn one_that_is_starting_is_not_taken_for_one_without_a_daemon() {
     assert!(line.contains("is starting or stopping"), "{line}");
     drop(claim);
     assert!(found().1.contains("translates without a daemon"));
+}
+
+#[test]
+fn who_waits_for_a_halted_daemon_is_told_on_a_terminal() {
+    let lab = Lab::new(Layout::default());
+    let name = format!("test-{:x}", random());
+    let instance = Masq::start(&lab, ["--mode", "tc", "--instance", &name]);
+    instance.signal(Signal::SIGSTOP);
+    let on_terminal =
+        |words: &[&str]| Terminal::start(masq(&lab.router, words.iter().copied()), 100, 30);
+    let waits = format!("{name} has not answered yet");
+    // Whoever does not name it asks all of them first, and gives up on this one.
+    let found = on_terminal(&["instances"]);
+    let named = on_terminal(&["stats", "--instance", &name]);
+    named.wait_for_line(&[&waits]);
+    found.wait_for_line(&[&waits]);
+    found.wait_for_line(&[&name, "its daemon does not answer"]);
+    assert!(found.outcome().success());
+    let listed = json(&lab.router, ["instances", "--json"]);
+    let instances = listed.as_array().expect("an array");
+    let halted = instances.iter().find(|i| i["instance"] == name.as_str());
+    let halted = halted.expect("the instance");
+    assert_eq!((&halted["pid"], &halted["busy"]), (&instance.id().into(), &true.into()));
+    // A script that reads both streams is not told.
+    let script = run(&lab.router, ["instances"]);
+    assert!(script.status.success() && script.stderr.is_empty(), "{script:?}");
+    instance.signal(Signal::SIGCONT);
+    named.wait_for_line(&["up "]);
+    assert!(named.outcome().success());
+    instance.stop();
 }

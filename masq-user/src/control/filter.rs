@@ -3,6 +3,7 @@
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use ipnet::Ipv4Net;
+use masq_common::flow::TCP;
 use serde::{Deserialize, Serialize};
 
 use super::proto::Endpoint;
@@ -116,12 +117,13 @@ pub struct Ends {
 }
 
 impl Filter {
-    /// Whether a session with these ends may match; its phase is not looked at.
+    /// Whether a session with these ends may match; of its phase only whether it can have one.
     pub fn matches_ends(&self, ends: &Ends) -> bool {
         let holds = |filter: &Option<EndpointFilter>, endpoint| {
             filter.is_none_or(|filter| filter.matches(endpoint))
         };
         self.protocol.is_none_or(|protocol| protocol == ends.protocol)
+            && (self.phase.is_none() || ends.protocol == TCP)
             && holds(&self.inside, &ends.inside)
             && holds(&self.external, &ends.external)
             && holds(&self.remote, &ends.remote)

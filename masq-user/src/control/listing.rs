@@ -3,80 +3,89 @@
 //! The table is read once, in batches, and each session is sent as soon as both its halves have been
 //! seen ([`Pairs`]). To count sessions, most times one half is enough.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
     flow::FlowKey,
+    reason::Reason,
     session::{SessionPair, remaining},
-    settings::Timeouts,
+    settings::Settings,
     time::{Span, Tick},
 };
 
 use super::{
+    lines::Lines,
     pairs::{self, LookUp, Pairs},
     proto::{Answer, End, Query},
-    pulse::Pulse,
     ranking::{MOST, Ranking, Sort},
     server::{Reply, Subject},
     session::{Judge, Verdict, ends, ends_of, phase, session},
-    turn::Turn,
 };
-use crate::{clock, plane::Plane};
+use crate::{clock, maps::Sessions};
 
 /// Halves that are read with one system call.
 const BATCH: usize = 4096;
 
 /// Answers a query.
-pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result<()> {
+pub async fn list(subject: &Subject, query: Query, reply: &mut Reply) -> Result<()> {
     match (query.sort, query.limit) {
         (None, _) | (Some(_), Some(1..=MOST)) => {}
         (Some(_), _) => bail!("a limit is needed to sort, of {MOST} at most"),
     }
-    let mut end = End::default();
-    if query.count && query.filter.phase.is_none() {
-        count(subject, query, reply, &mut end).await?;
-    } else {
-        let config = subject.config.get();
-        let timeouts = subject.plane.policy.borrow().settings.get()?.timeouts;
-        let mut list = List::new(query, &config.wans, timeouts);
-        list.walk(&subject.plane, reply).await?;
-        end = list.finish(reply).await?;
-    }
-    reply.send(&Answer::End(end)).await
+    let sessions = Arc::clone(&subject.plane.sessions);
+    let settings = subject.plane.policy.borrow().settings.get()?;
+    let wans = subject.config.get().wans.clone();
+    let number = subject.plane.counters.live(Reason::SessionOpened, Reason::SessionClosed)?;
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let progress = query.progress;
+    let work = move |mut lines: Lines| {
+        let end = if query.count && query.filter.phase.is_none() {
+            count(&sessions, &settings, &query, &mut lines)?
+        } else {
+            let mut list = List::new(&query, &wans, &settings, &mut lines, number);
+            list.walk(&sessions)?;
+            list.finish()?
+        };
+        lines.finish(&Answer::End(end))
+    };
+    reply.relay(progress, work).await
 }
 
 /// Counts sessions. Whether one lives is asked of its second half only if the first leaves it open: that
 /// is a system call.
-async fn count(subject: &Subject, query: &Query, reply: &mut Reply, end: &mut End) -> Result<()> {
-    let plane = &subject.plane;
-    let settings = plane.policy.borrow().settings.get()?;
-    let mut pulse = Pulse::new(query.progress);
-    let mut turn = Turn::new();
-    let mut batches = plane.sessions.batches(BATCH);
+fn count(
+    sessions: &Sessions,
+    settings: &Settings,
+    query: &Query,
+    lines: &mut Lines,
+) -> Result<End> {
+    let mut end = End::default();
+    let mut batches = sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
         let now = clock::now(settings.clock_offset)?;
-        let judge = Judge { plane, timeouts: &settings.timeouts, now };
+        let judge = Judge { sessions, timeouts: &settings.timeouts, now };
         for half in halves.filter(|half| half.is_outbound()) {
             match judge.one(half, &query.filter)? {
-                Verdict::Matches if query.limit == Some(end.matched) => return Ok(()),
+                Verdict::Matches if query.limit == Some(end.matched) => return Ok(end),
                 Verdict::Matches => end.matched += 1,
                 Verdict::Expired => end.expired += 1,
                 Verdict::Other => {}
             }
-            if turn.is_due() {
-                turn.pass().await;
-            }
         }
-        pulse.beat(end.matched, reply).await?;
-        turn.pass().await;
+        lines.beat(end.matched)?;
     }
-    Ok(())
+    Ok(end)
 }
 
 /// Sessions on their way to the client.
 struct List<'a> {
     query: &'a Query,
     wans: &'a [String],
-    timeouts: Timeouts,
+    settings: &'a Settings,
+    lines: &'a mut Lines,
+    /// Sessions in the table, about.
+    number: usize,
     /// The first ones, with the time at which they were seen, if an order is wanted.
     first: Option<(Sort, Ranking<(SessionPair, Tick)>)>,
     end: End,
@@ -84,59 +93,55 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn new(query: &'a Query, wans: &'a [String], timeouts: Timeouts) -> Self {
+    fn new(
+        query: &'a Query,
+        wans: &'a [String],
+        settings: &'a Settings,
+        lines: &'a mut Lines,
+        number: usize,
+    ) -> Self {
         let limit = query.limit.unwrap_or(MOST) as usize;
         let first = query
             .sort
             .filter(|_| !query.count)
             .map(|sort| (sort, Ranking::new(limit, query.reverse)));
-        Self { query, wans, timeouts, first, end: End::default(), now: Tick(0) }
+        Self { query, wans, settings, lines, number, first, end: End::default(), now: Tick(0) }
     }
 
     /// Goes through the table once.
-    async fn walk(&mut self, plane: &Plane, reply: &mut Reply) -> Result<()> {
-        let offset = plane.policy.borrow().settings.get()?.clock_offset;
-        let look_up: LookUp<'_> = &|key: &FlowKey| plane.sessions.get(key);
-        let mut pairs = Pairs::new(look_up);
-        let mut pulse = Pulse::new(self.query.progress);
-        let mut turn = Turn::new();
-        let mut batches = plane.sessions.batches(BATCH);
+    fn walk(&mut self, sessions: &Sessions) -> Result<()> {
+        let offset = self.settings.clock_offset;
+        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
+        let mut pairs = Pairs::new(self.number, look_up);
+        let mut batches = sessions.batches(BATCH);
         while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
             self.now = clock::now(offset)?;
             for half in halves {
                 if self.query.filter.matches_ends(&ends_of(half))
                     && let Some(pair) = pairs.meet(half)?
-                    && self.is_enough(&pair, reply)?
+                    && self.is_enough(&pair)?
                 {
                     return Ok(());
                 }
-                if turn.is_due() {
-                    reply.flush().await?;
-                    turn.pass().await;
-                }
             }
-            pulse.beat(self.end.matched, reply).await?;
-            turn.pass().await;
+            self.lines.beat(self.end.matched)?;
         }
         self.now = clock::now(offset)?;
         for key in pairs.into_rest() {
             if let Some(pair) = pairs::left_over(&key, look_up)?
-                && self.is_enough(&pair, reply)?
+                && self.is_enough(&pair)?
             {
                 return Ok(());
-            }
-            if turn.is_due() {
-                reply.flush().await?;
-                turn.pass().await;
             }
         }
         Ok(())
     }
 
     /// Shows, ranks or counts a session; whether no more of them are wanted.
-    fn is_enough(&mut self, pair: &SessionPair, reply: &mut Reply) -> Result<bool> {
+    fn is_enough(&mut self, pair: &SessionPair) -> Result<bool> {
         let SessionPair { outbound, inbound } = pair;
-        let Some(remaining) = remaining(outbound, inbound, &self.timeouts, self.now) else {
+        let Some(remaining) = remaining(outbound, inbound, &self.settings.timeouts, self.now)
+        else {
             self.end.expired += 1;
             return Ok(false);
         };
@@ -149,32 +154,26 @@ impl<'a> List<'a> {
             return Ok(false);
         }
         if !self.query.count {
-            self.show(pair, self.now, reply)?;
+            self.show(pair, self.now)?;
         }
         Ok(self.query.limit == Some(self.end.matched))
     }
 
-    fn show(&self, pair: &SessionPair, now: Tick, reply: &mut Reply) -> Result<()> {
+    fn show(&mut self, pair: &SessionPair, now: Tick) -> Result<()> {
         let SessionPair { outbound, inbound } = pair;
         let ends = ends(outbound);
         // It lived at that time.
-        match session(outbound, inbound, &ends, &self.timeouts, now, self.wans) {
-            Some(session) => reply.add(&Answer::Session(Box::new(session))),
+        match session(outbound, inbound, &ends, &self.settings.timeouts, now, self.wans) {
+            Some(session) => self.lines.add(&Answer::Session(Box::new(session))),
             None => Ok(()),
         }
     }
 
     /// Shows those that come first, if an order is wanted.
-    async fn finish(mut self, reply: &mut Reply) -> Result<End> {
-        let mut turn = Turn::new();
-        for (pair, now) in
-            self.first.take().into_iter().flat_map(|(_, ranking)| ranking.into_sorted())
-        {
-            self.show(&pair, now, reply)?;
-            if turn.is_due() {
-                reply.flush().await?;
-                turn.pass().await;
-            }
+    fn finish(mut self) -> Result<End> {
+        let first = self.first.take().into_iter().flat_map(|(_, ranking)| ranking.into_sorted());
+        for (pair, now) in first {
+            self.show(&pair, now)?;
         }
         Ok(self.end)
     }
@@ -197,6 +196,7 @@ mod tests {
     use masq_common::{
         be::{Addr, Id},
         flow::{TCP, Tuple},
+        settings::Timeouts,
         tcp,
     };
 

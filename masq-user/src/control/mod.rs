@@ -3,11 +3,13 @@
 //! Each instance listens on `/run/masq/NAME.sock`, open to root only. A connection carries one
 //! request, a line of JSON, and its answer, lines of JSON as described in [`proto`].
 
+pub(crate) mod aside;
 pub mod client;
 pub mod filter;
 pub mod flush;
 mod follow;
 pub mod hosts;
+mod lines;
 mod listing;
 mod pairs;
 pub mod proto;

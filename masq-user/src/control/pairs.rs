@@ -7,7 +7,7 @@
 //! the table has been read, so their number is bounded, and so is the memory (some 50 MB at most).
 //! Beyond the bound, halves are looked up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use anyhow::Result;
 use masq_common::{
@@ -17,11 +17,7 @@ use masq_common::{
     time::Tick,
 };
 
-/// Tables that those who wait are spread over: one that grows is copied, which has to be done in
-/// less than a slice of time.
-const SHARDS: usize = 64;
-
-/// Halves that wait at most.
+/// Halves that wait at most: what fits a hash table of 2^20 places.
 const ROOM: usize = (1 << 20) / 8 * 7;
 
 /// What a half knows that cannot be told from the other one.
@@ -40,16 +36,16 @@ pub type LookUp<'a> = &'a dyn Fn(&FlowKey) -> Result<Option<SessionHalf>>;
 
 /// See the module text.
 pub struct Pairs<'a> {
-    shards: Vec<HashMap<FlowKey, Waiting>>,
-    waiting: usize,
+    /// By the key of the outbound half, whichever half it is: so one place in the table is looked at.
+    waiting: HashMap<FlowKey, Waiting>,
     room: usize,
     look_up: LookUp<'a>,
 }
 
 impl<'a> Pairs<'a> {
-    /// For one walk.
-    pub fn new(look_up: LookUp<'a>) -> Self {
-        Self { shards: vec![HashMap::new(); SHARDS], waiting: 0, room: ROOM, look_up }
+    /// For one walk through a table of some number of `sessions`, for which room is made at once.
+    pub fn new(sessions: usize, look_up: LookUp<'a>) -> Self {
+        Self { waiting: HashMap::with_capacity(ROOM.min(sessions / 2)), room: ROOM, look_up }
     }
 
     /// Takes the next half of the walk. Returns its session if this is the second half of it, or if
@@ -58,24 +54,32 @@ impl<'a> Pairs<'a> {
     /// # Errors
     /// What looking a half up says.
     pub fn meet(&mut self, half: &SessionHalf) -> Result<Option<SessionPair>> {
-        let partner = half.partner();
-        if let Some(waited) = self.shards[shard(&partner)].remove(&partner) {
-            self.waiting -= 1;
-            // Otherwise it was half of an earlier session with the same ends.
-            if waited.created == half.created {
-                return Ok(Some(pair(*half, waited.wake(half))));
+        let is_outbound = half.is_outbound();
+        let key = if is_outbound { half.key() } else { half.partner() };
+        let has_room = self.waiting.len() < self.room;
+        match self.waiting.entry(key) {
+            Entry::Occupied(waited)
+                if waited.get().created == half.created
+                    && waited.get().is_outbound != is_outbound =>
+            {
+                return Ok(Some(pair(*half, waited.remove().wake(half))));
             }
-        }
-        if self.waiting < self.room {
-            let SessionHalf { packets, bytes, last_seen, created, tcp_seen, .. } = *half;
-            let is_outbound = half.is_outbound();
-            let waiting = Waiting { packets, bytes, last_seen, created, tcp_seen, is_outbound };
-            let key = half.key();
-            self.waiting += usize::from(self.shards[shard(&key)].insert(key, waiting).is_none());
-            return Ok(None);
+            // One of the two is of an earlier session between the same ends. The outbound half stays: it will
+            // at least be looked up.
+            Entry::Occupied(mut waited) => {
+                if is_outbound || !waited.get().is_outbound {
+                    waited.insert(Waiting::of(half));
+                }
+                return Ok(None);
+            }
+            Entry::Vacant(place) if has_room => {
+                place.insert(Waiting::of(half));
+                return Ok(None);
+            }
+            Entry::Vacant(_) => {}
         }
         // An inbound half needs nothing: its outbound one will be looked at, or was.
-        if half.is_outbound() { self.whole(half) } else { Ok(None) }
+        if is_outbound { self.whole(half) } else { Ok(None) }
     }
 
     /// The walk is over: the keys of the outbound halves that still wait. The inbound ones either had no
@@ -84,7 +88,7 @@ impl<'a> Pairs<'a> {
     /// Inbound halves that wait are of sessions that have just come or gone, or whose outbound half was
     /// looked at when there was no room.
     pub fn into_rest(self) -> impl Iterator<Item = FlowKey> {
-        let waiting = self.shards.into_iter().flatten();
+        let waiting = self.waiting.into_iter();
         waiting.filter(|(_, waiting)| waiting.is_outbound).map(|(key, _)| key)
     }
 
@@ -94,6 +98,11 @@ impl<'a> Pairs<'a> {
 }
 
 impl Waiting {
+    const fn of(half: &SessionHalf) -> Self {
+        let SessionHalf { packets, bytes, last_seen, created, tcp_seen, .. } = *half;
+        Self { packets, bytes, last_seen, created, tcp_seen, is_outbound: half.is_outbound() }
+    }
+
     /// The half itself, told with the help of the other one.
     fn wake(self, other: &SessionHalf) -> SessionHalf {
         let Self { packets, bytes, last_seen, tcp_seen, .. } = self;
@@ -127,15 +136,6 @@ const fn pair(one: SessionHalf, other: SessionHalf) -> SessionPair {
     } else {
         SessionPair { outbound: other, inbound: one }
     }
-}
-
-/// Where a key has its place; any spread will do.
-const fn shard(key: &FlowKey) -> usize {
-    let tuple = key.tuple;
-    let ids = (tuple.source_id.raw() as u32) << 16 | tuple.destination_id.raw() as u32;
-    let mixed = (tuple.source.raw() ^ tuple.destination.raw().rotate_left(9) ^ ids)
-        .wrapping_mul(0x9e37_79b1);
-    mixed as usize >> (u32::BITS - SHARDS.trailing_zeros())
 }
 
 #[cfg(test)]

@@ -152,7 +152,8 @@ pub struct Instance {
     pub instance: String,
     /// Its process; null if none runs and the data plane goes on alone.
     pub pid: Option<u32>,
-    /// Whether it does not answer, because it is starting or stopping; left out if it does.
+    /// Whether it has a process that does not answer, because it is starting or stopping or hangs; left
+    /// out if it answers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub busy: bool,
     /// Number of its network namespace.

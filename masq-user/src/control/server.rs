@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::{
-    flush, follow, hosts, listing,
+    aside::Aside,
+    flush, follow, hosts,
+    lines::{self, Lines},
+    listing,
     proto::{Answer, Ask, Request, VERSION},
     socket_path, summary, top, trace,
 };
@@ -37,7 +40,7 @@ const MAX_REQUEST: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is gathered before it is written to the socket.
-const BUFFER: usize = 64 * 1024;
+pub const BUFFER: usize = 64 * 1024;
 
 /// The listening socket; its file is removed when dropped.
 pub struct Server {
@@ -146,8 +149,8 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             let stats = summary::stats(&config.get(), plane, &status.borrow())?;
             reply.send(&Answer::Stats(Box::new(stats))).await
         }
-        Ask::Sessions(query) => listing::list(subject, &query, reply).await,
-        Ask::Hosts(query) => hosts::list(subject, &query, reply).await,
+        Ask::Sessions(query) => listing::list(subject, query, reply).await,
+        Ask::Hosts(query) => hosts::list(subject, query, reply).await,
         Ask::Reload => {
             let (answer, answered) = oneshot::channel();
             reload.send(answer).await.context("masq is stopping")?;
@@ -180,14 +183,25 @@ pub struct Reply {
 impl Reply {
     /// Adds a line; it is sent with the next ones.
     pub fn add(&mut self, answer: &Answer) -> Result<()> {
-        serde_json::to_writer(&mut self.buffer, answer)?;
-        self.buffer.push(b'\n');
-        Ok(())
+        lines::write(&mut self.buffer, answer)
     }
 
     /// Sends what there is, if it is worth a system call. Waits for a slow client.
     pub async fn flush(&mut self) -> Result<()> {
         if self.buffer.len() >= BUFFER { self.flush_all().await } else { Ok(()) }
+    }
+
+    /// Sends the lines that `work` writes aside. A client that reads slowly holds up that work alone.
+    pub async fn relay(
+        &mut self,
+        progress: bool,
+        work: impl FnOnce(Lines) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut aside = Aside::begin(move |teller| work(Lines::new(teller, progress)));
+        while let Some(lines) = aside.next().await {
+            self.socket.write_all(&lines).await?;
+        }
+        aside.outcome().await
     }
 
     /// Sends a last line and everything before it.

@@ -14,7 +14,7 @@ use super::{
     pairs,
     proto::{Endpoint, Session, protocol_name},
 };
-use crate::{plane::Plane, sweep::may_be_over};
+use crate::{maps::Sessions, sweep::may_be_over};
 
 /// What is known of the session of a half.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +30,8 @@ pub enum Verdict {
 /// Tells of a half what is true of its session, looking at the other half only if it has to: that is a
 /// system call.
 pub struct Judge<'a> {
-    /// The data plane.
-    pub plane: &'a Plane,
+    /// The table.
+    pub sessions: &'a Sessions,
     /// Its timers.
     pub timeouts: &'a Timeouts,
     /// The time.
@@ -51,7 +51,7 @@ impl Judge<'_> {
             return Ok(Verdict::Matches);
         }
         // It may have gone since it was read.
-        let Some(other) = self.plane.sessions.get(&half.partner())? else {
+        let Some(other) = self.sessions.get(&half.partner())? else {
             return Ok(Verdict::Other);
         };
         let matches = filter.matches_phase(phase(half, &other));

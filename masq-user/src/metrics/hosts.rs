@@ -2,8 +2,8 @@
 //!
 //! A session that ends while the table is read may be missing from one answer, and a counter that goes
 //! backwards is a restart to Prometheus. So what each host had is remembered, and the larger number
-//! holds. The hosts are summed up once in some seconds at most, in slices; who asks meanwhile gets
-//! what is known.
+//! holds. The hosts are summed up once in some seconds at most, by a thread of its own; who asks meanwhile
+//! waits for the same sums.
 
 use std::{
     cmp::Reverse,
@@ -18,6 +18,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     control::{
+        aside::{Aside, Teller},
         hosts::{self, Host},
         turn::Turn,
     },
@@ -63,7 +64,11 @@ impl Hosts {
         // Others that ask meanwhile wait here, and find it done.
         let mut known = self.0.lock().await;
         if !known.is_fresh(most) {
-            let mut found = hosts::all(plane, None).await?;
+            let (accounts, sessions) = (Arc::clone(&plane.accounts), Arc::clone(&plane.sessions));
+            let sum = Aside::begin(move |teller: Teller<()>| {
+                hosts::all(&accounts, &sessions, |_| teller.check())
+            });
+            let mut found = sum.outcome().await?;
             let mut turn = Turn::new();
             for host in &mut found {
                 known.remember(host);

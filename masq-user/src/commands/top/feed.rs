@@ -103,7 +103,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 fn ask_for_stats(instance: &str, sender: &Sender<News>) {
-    let ask = || match client::ask(Some(instance), Ask::Stats)?.answer()? {
+    let ask = || match client::ask(Some(instance), Ask::Stats)?.quietly().answer()? {
         Answer::Stats(stats) => Ok(News::Stats(stats, Instant::now())),
         _ => Err(anyhow!("the running masq gave an unexpected answer").into()),
     };
@@ -120,7 +120,7 @@ fn ask_for_stats(instance: &str, sender: &Sender<News>) {
 fn remove(instance: &str, filter: Filter, sender: &Sender<News>) -> Result<String> {
     // With a filter that lets everything through there is no host, nor session, that was chosen.
     let flush = Flush { filter, all: false, dry_run: false };
-    let mut client = client::ask(Some(instance), Ask::Flush(flush))?;
+    let mut client = client::ask(Some(instance), Ask::Flush(flush))?.quietly();
     loop {
         match client.answer()? {
             Answer::Progress(done) => {
@@ -158,7 +158,8 @@ impl Listener {
 
     /// Ends well only if nobody wants to know any more.
     fn listen(&self) -> Result<()> {
-        let mut client = client::ask(Some(&self.instance), Ask::Top(self.query.clone()))?;
+        let client = client::ask(Some(&self.instance), Ask::Top(self.query.clone()))?;
+        let mut client = client.quietly();
         while self.is_wanted() {
             let Answer::Top(top) = client.answer()? else {
                 return Err(anyhow!("the running masq gave an unexpected answer").into());

@@ -2,15 +2,17 @@
 //!
 //! A session knows how many bytes it has sent, not how many a second. Rates are what it has sent
 //! since the look before, so the daemon remembers each half from look to look ([`memory`]), and sums
-//! up and ranks as it goes through the table once ([`board`]). Both are bounded, and so is the time:
-//! a look is taken in slices with a rest after each, and the looks are far enough apart that a
-//! watcher costs a quarter of one CPU at most.
+//! up and ranks as it goes through the table once ([`board`]). Both are bounded, and so is the time: looks
+//! are taken [aside](super::aside), and far enough apart that a watcher costs a quarter of one CPU at most.
 
 mod board;
 mod memory;
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,29 +20,24 @@ use anyhow::{Context as _, Result, bail};
 use masq_common::{
     flow::FlowKey,
     session::SessionPair,
+    settings::Settings,
     time::{Span, TICK_SHIFT, Tick},
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use self::{board::Board, memory::Memory};
 use super::{
+    aside::{Aside, Teller},
     filter::{Ends, Filter},
     pairs::{self, LookUp, Pairs},
     proto::{Answer, Top, TopQuery, TopSession},
     server::{Reply, Subject},
     session,
-    turn::Turn,
 };
-use crate::clock;
+use crate::{clock, maps::Sessions};
 
 /// Halves that are read in one go.
-const BATCH: usize = 512;
-
-/// How long the table is read before the other services get their turn.
-const SLICE: Duration = Duration::from_millis(2);
-
-/// How long they get it.
-const REST: Duration = Duration::from_millis(2);
+const BATCH: usize = 4096;
 
 /// Part of the time that a watcher may cost, as a divisor.
 const SHARE: u32 = 4;
@@ -87,89 +84,99 @@ pub async fn watch(subject: &Subject, query: &TopQuery, reply: &mut Reply) -> Re
     let mut before = None;
     loop {
         let began = Instant::now();
-        let elapsed = before.map(|before| began - before);
-        let (top, busy) = look(subject, &query.filter, limit, elapsed, &mut memory).await?;
+        let look = Look {
+            sessions: Arc::clone(&subject.plane.sessions),
+            settings: subject.plane.policy.borrow().settings.get()?,
+            wans: subject.config.get().wans.clone(),
+            filter: query.filter.clone(),
+            limit,
+            elapsed: before.map(|before| began - before),
+        };
+        let aside = Aside::begin(move |teller| Ok((look.take(&mut memory, &teller)?, memory)));
+        let (top, remembered) = aside.outcome().await?;
+        memory = remembered;
+        let spent = began.elapsed();
         reply.send(&Answer::Top(Box::new(top))).await?;
         let interval = if before.is_none() { FIRST_INTERVAL } else { wanted };
         before = Some(began);
-        sleep_until(began + interval.max(busy * SHARE)).await;
+        sleep_until(began + interval.max(spent * SHARE)).await;
     }
 }
 
-/// Goes through the table once; also says how long that has kept the CPU busy.
-async fn look(
-    subject: &Subject,
-    filter: &Filter,
+/// A look at the table, and all that it takes.
+struct Look {
+    sessions: Arc<Sessions>,
+    settings: Settings,
+    wans: Vec<String>,
+    filter: Filter,
     limit: usize,
+    /// Since the look before.
     elapsed: Option<Duration>,
-    memory: &mut Memory,
-) -> Result<(Top, Duration)> {
-    let Subject { config, plane, .. } = subject;
-    let config = config.get();
-    let settings = plane.policy.borrow().settings.get()?;
-    let mut board = Board::new(limit);
-    let mut busy = Duration::ZERO;
-    memory.begin(elapsed.map(ticks));
-    let look_up: LookUp<'_> = &|key: &FlowKey| plane.sessions.get(key);
-    let mut pairs = Pairs::new(look_up);
-    let mut batches = plane.sessions.batches(BATCH);
-    let mut slice_began = Instant::now();
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
-        let now = clock::now(settings.clock_offset)?;
-        for half in halves {
-            let sent = memory.sent(half, now);
-            board.count(half, sent);
-            let ends = session::ends_of(half);
-            if !filter.matches_ends(&ends) {
-                continue;
+}
+
+impl Look {
+    /// Goes through the table once; takes long.
+    fn take(&self, memory: &mut Memory, teller: &Teller<()>) -> Result<Top> {
+        let Self { sessions, settings, filter, .. } = self;
+        let mut board = Board::new(self.limit);
+        memory.begin(self.elapsed.map(ticks));
+        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
+        let mut pairs = Pairs::new(0, look_up);
+        let mut batches = sessions.batches(BATCH);
+        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+            let now = clock::now(settings.clock_offset)?;
+            for half in halves {
+                let sent = memory.sent(half, now);
+                board.count(half, sent);
+                let ends = session::ends_of(half);
+                if !filter.matches_ends(&ends) {
+                    continue;
+                }
+                if filter.phase.is_none() {
+                    board.rank(half, &ends, sent, now);
+                } else if let Some(pair) = pairs.meet(half)? {
+                    // The only condition that takes both halves.
+                    rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
+                }
             }
-            if filter.phase.is_none() {
-                board.rank(half, &ends, sent, now);
-            } else if let Some(pair) = pairs.meet(half)? {
-                // The only condition that takes both halves.
+            teller.check()?;
+        }
+        let now = clock::now(settings.clock_offset)?;
+        for key in pairs.into_rest() {
+            if let Some(pair) = pairs::left_over(&key, look_up)? {
+                let ends = session::ends(&pair.outbound);
                 rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
             }
         }
-        let spent = slice_began.elapsed();
-        if spent >= SLICE {
-            busy += spent;
-            sleep(REST).await;
-            slice_began = Instant::now();
-        }
+        let not_remembered = memory.end();
+        let shown = self.candidates(&board, memory)?;
+        Ok(Top {
+            elapsed_ms: self.elapsed.map(|elapsed| elapsed.as_millis() as u64),
+            not_remembered,
+            ..board.finish(shown, PerSecond(self.elapsed))
+        })
     }
-    for key in pairs.into_rest() {
+
+    /// The sessions that may be at the top.
+    fn candidates(&self, board: &Board, memory: &Memory) -> Result<Vec<TopSession>> {
+        let Self { sessions, settings, wans, .. } = self;
         let now = clock::now(settings.clock_offset)?;
-        if let Some(pair) = pairs::left_over(&key, look_up)? {
-            let ends = session::ends(&pair.outbound);
-            rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
+        let per_second = PerSecond(self.elapsed);
+        let mut found = Vec::new();
+        for key in board.candidates() {
+            // They may have gone since.
+            let Some(outbound) = sessions.get(&key)? else { continue };
+            let Some(inbound) = sessions.get(&outbound.partner())? else { continue };
+            let ends = session::ends(&outbound);
+            let shown = session::session(&outbound, &inbound, &ends, &settings.timeouts, now, wans);
+            found.extend(shown.map(|session| TopSession {
+                session,
+                rate_out: per_second.of(memory.last_sent(&key)),
+                rate_in: per_second.of(memory.last_sent(&inbound.key())),
+            }));
         }
+        Ok(found)
     }
-    busy += slice_began.elapsed();
-    let not_remembered = memory.end();
-    let now = clock::now(settings.clock_offset)?;
-    let per_second = PerSecond(elapsed);
-    let mut sessions = Vec::new();
-    let mut turn = Turn::new();
-    for key in board.candidates() {
-        // They may have gone since.
-        let Some(outbound) = plane.sessions.get(&key)? else { continue };
-        let Some(inbound) = plane.sessions.get(&outbound.partner())? else { continue };
-        let ends = session::ends(&outbound);
-        let timeouts = &settings.timeouts;
-        let shown = session::session(&outbound, &inbound, &ends, timeouts, now, &config.wans);
-        sessions.extend(shown.map(|session| TopSession {
-            session,
-            rate_out: per_second.of(memory.last_sent(&key)),
-            rate_in: per_second.of(memory.last_sent(&inbound.key())),
-        }));
-        turn.pass().await;
-    }
-    let top = Top {
-        elapsed_ms: elapsed.map(|elapsed| elapsed.as_millis() as u64),
-        not_remembered,
-        ..board.finish(sessions, per_second)
-    };
-    Ok((top, busy))
 }
 
 /// Sums and ranks both halves of a session if its phase is the one that is looked for.

@@ -37,8 +37,10 @@ use crate::metric::Metric;
 const LISTS: [&str; 2] = ["sessions", "sessions --json"];
 
 /// The commands, in their order; the last ones remove what the others look at.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "stats",
+    // Finds nothing: the walk through the table alone.
+    "sessions --count --inside 192.0.2.1",
     "sessions --count",
     "sessions --count --phase established",
     "sessions --limit 20",
