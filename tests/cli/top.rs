@@ -140,6 +140,8 @@ fn it_removes_what_was_chosen_and_nothing_else() {
         ports.into_iter().map(|port| port.expect("a port")).collect::<Vec<_>>()
     };
     let top = top(&lab, &[]);
+    // Before it has the terminal, the return key is another one.
+    top.wait_for_line(&["q quit"]);
     top.press("/inside 192.168.1.11:40002\r");
     top.wait_for_line(&["1 match"]);
     top.wait_for_line(&["192.168.1.11:40002"]);
