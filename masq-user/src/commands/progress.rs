@@ -45,7 +45,7 @@ impl Progress {
 
     /// The same for something that is counted and that there may be a million of.
     pub fn count(&mut self, number: u64, what: &str) {
-        if number % STEPS == 0 {
+        if number.is_multiple_of(STEPS) {
             self.say(format_args!("{number} {what}"));
         }
     }
