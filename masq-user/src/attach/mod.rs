@@ -46,6 +46,7 @@ pub struct Attached {
     /// Name of the interface.
     pub name: String,
     index: u32,
+    ethernet: bool,
     links: BTreeMap<Hook, Link>,
     /// Whether all hooks have been tried.
     pub complete: bool,
@@ -146,6 +147,7 @@ impl Attacher {
         Ok(Attached {
             name,
             index,
+            ethernet: interface.present.as_ref().is_some_and(|present| present.ethernet),
             links: BTreeMap::new(),
             complete: false,
             pins: self.pins.clone(),
@@ -192,6 +194,26 @@ impl Attacher {
         let link =
             link.with_context(|| format!("cannot attach {program} to {}", interface.name))?;
         attached.links.insert(hook, Link::Tc(link));
+        Ok(())
+    }
+
+    /// Gives a hook the program that the plane has now, from one packet to the next. After an error
+    /// the hook has the one before, and `attached` has to be completed by [`Attacher::attach`].
+    pub fn exchange(&self, hook: Hook, attached: &mut Attached) -> Result<()> {
+        let name = hook.program(attached.ethernet);
+        let link = match attached.links.remove(&hook) {
+            Some(Link::Tc(link)) => self.plane.with_classifier(name, |program| {
+                let id = program.attach_to_link(link)?;
+                Ok(Link::Tc(program.take_link(id)?))
+            }),
+            Some(Link::Xdp(link)) => self.plane.with_fast_xdp(|program| {
+                let id = program.attach_to_link(link)?;
+                Ok(Link::Xdp(program.take_link(id)?))
+            }),
+            None => return Ok(()),
+        };
+        let link = link.with_context(|| format!("cannot exchange {name} on {}", attached.name));
+        attached.links.insert(hook, link.inspect_err(|_| attached.complete = false)?);
         Ok(())
     }
 
