@@ -17,6 +17,7 @@ use crate::{
     session::SessionHalf,
     settings::{Device, PrefixKey, Settings, Timeouts},
     slow::{CAPTURE, Head, Record},
+    trace,
 };
 
 /// Version of everything in this module.
@@ -63,6 +64,10 @@ pub mod maps {
     /// LRU hash of the fragmented datagrams that are under way:
     /// [`Datagram`](crate::fragment::Datagram) to [`Translation`](crate::fragment::Translation).
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// Ring buffer of [`trace::Record`](crate::trace::Record); only traced programs write to it.
+    pub const TRACE: &str = "TRACE";
+    /// Array of one [`trace::Filter`](crate::trace::Filter).
+    pub const TRACE_FILTER: &str = "TRACE_FILTER";
 }
 
 /// Names of the programs. `_ether` is for devices whose frames begin with an Ethernet header,
@@ -103,6 +108,10 @@ pub mod programs {
     pub const STATION_GONE: [&str; 1] = ["station_gone"];
 }
 
+/// The global variable that makes traced programs of the programs: not 0 if they are to record what
+/// [`maps::TRACE_FILTER`] says. At 0 the verifier removes the code that records.
+pub const TRACED: &str = "TRACED";
+
 const _: () = {
     assert!(size_of::<Tuple>() == 12 && align_of::<Tuple>() == 4);
     assert!(size_of::<FlowKey>() == 16 && offset_of!(FlowKey, protocol) == 12);
@@ -134,6 +143,8 @@ const _: () = {
     assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
+    assert!(size_of::<trace::Filter>() == 48 && offset_of!(trace::Filter, ends) == 16);
+    assert!(size_of::<trace::Head>() == 40 && offset_of!(trace::Record, after) == 168);
     assert!(size_of::<Account>() == 40 && size_of::<Addr>() == 4);
     assert!(size_of::<Event>() == 80 && size_of::<RetireRequest>() == 16);
 };
@@ -174,6 +185,7 @@ mod pod {
         super::PortSlot,
         super::Device,
         super::PrefixKey,
-        super::Settings
+        super::Settings,
+        super::trace::Filter
     );
 }

@@ -20,7 +20,8 @@
 //! 13. [`settings`]: what the daemon tells the programs: policy, timers, devices, prefixes.
 //! 14. [`event`]: what the programs tell the daemon.
 //! 15. [`slow`]: packets that the programs give to the daemon.
-//! 16. [`abi`]: names of maps and programs, and the layout version.
+//! 16. [`trace`]: packets before and after, for `masq trace`.
+//! 17. [`abi`]: names of maps and programs, and the layout version.
 #![no_std]
 #![cfg_attr(not(feature = "user"), forbid(unsafe_code))]
 
@@ -46,3 +47,4 @@ pub mod settings;
 pub mod slow;
 pub mod tcp;
 pub mod time;
+pub mod trace;

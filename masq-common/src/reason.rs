@@ -235,8 +235,10 @@ reasons! {
     /// A TCP SYN announced larger segments than fit the WAN, and now announces smaller ones
     /// (`--mss-clamp`).
     MssLowered = 103, Event, "mss_lowered";
+    /// A packet that `masq trace` was to show is missing there: packets came too fast.
+    TraceLost = 104, Event, "trace_lost";
     /// A frame told of the beginning or end of a PPPoE session: next hops by PPPoE are asked for anew.
-    PppoeDiscovery = 104, Event, "pppoe_discovery";
+    PppoeDiscovery = 105, Event, "pppoe_discovery";
 }
 
 /// Number of counters: greater than any reason's number.

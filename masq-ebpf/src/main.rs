@@ -11,7 +11,8 @@
 //! 6. [`forward`]: where an established packet goes, asked from the kernel's routing; [`links`]: what
 //!    lies below the interfaces; [`hops`]: what was answered, remembered; [`generations`]: until when.
 //! 7. [`slow`]: packets for the daemon.
-//! 8. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
+//! 8. [`trace`]: packets before and after, for whoever traces; not there while nobody does.
+//! 9. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -39,12 +40,14 @@ mod ports;
 mod retire;
 mod sessions;
 mod slow;
+mod trace;
 mod verdict;
 
 use aya_ebpf::{
     macros::{classifier, raw_tracepoint, xdp},
     programs::{RawTracePointContext, TcContext, XdpContext},
 };
+use masq_common::trace::Hook;
 use packet::{ETHERNET, RAW, skb::Skb};
 
 // Large as it is, the compiler would make it a function that the program calls.
@@ -56,32 +59,44 @@ fn fast_xdp(ctx: XdpContext) -> u32 {
 
 #[classifier]
 fn lan_in_ether(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::lan_in::run(&Skb::<ETHERNET>::new(&ctx)))
+    let skb = Skb::<ETHERNET>::new(&ctx);
+    trace::before(&skb, Hook::LanIn);
+    verdict::tc(&skb, hooks::lan_in::run(&skb))
 }
 
 #[classifier]
 fn lan_in_raw(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::lan_in::run(&Skb::<RAW>::new(&ctx)))
+    let skb = Skb::<RAW>::new(&ctx);
+    trace::before(&skb, Hook::LanIn);
+    verdict::tc(&skb, hooks::lan_in::run(&skb))
 }
 
 #[classifier]
 fn wan_in_ether(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::wan_in::run(&Skb::<ETHERNET>::new(&ctx)))
+    let skb = Skb::<ETHERNET>::new(&ctx);
+    trace::before(&skb, Hook::WanIn);
+    verdict::tc(&skb, hooks::wan_in::run(&skb))
 }
 
 #[classifier]
 fn wan_in_raw(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::wan_in::run(&Skb::<RAW>::new(&ctx)))
+    let skb = Skb::<RAW>::new(&ctx);
+    trace::before(&skb, Hook::WanIn);
+    verdict::tc(&skb, hooks::wan_in::run(&skb))
 }
 
 #[classifier]
 fn wan_out_ether(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::wan_out::run(&Skb::<ETHERNET>::new(&ctx)))
+    let skb = Skb::<ETHERNET>::new(&ctx);
+    trace::before(&skb, Hook::WanOut);
+    verdict::tc(&skb, hooks::wan_out::run(&skb))
 }
 
 #[classifier]
 fn wan_out_raw(ctx: TcContext) -> i32 {
-    verdict::tc(hooks::wan_out::run(&Skb::<RAW>::new(&ctx)))
+    let skb = Skb::<RAW>::new(&ctx);
+    trace::before(&skb, Hook::WanOut);
+    verdict::tc(&skb, hooks::wan_out::run(&skb))
 }
 
 /// Never attached: the daemon runs it with a list of sessions to remove.

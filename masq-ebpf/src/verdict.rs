@@ -2,9 +2,16 @@
 //! Nowhere else do XDP and TC return codes appear.
 
 use aya_ebpf::bindings::{tcx_action_base, xdp_action};
-use masq_common::reason::{Class, Reason};
+use masq_common::{
+    reason::{Class, Reason},
+    trace::Verdict,
+};
 
-use crate::counters;
+use crate::{
+    counters,
+    packet::{ETHERNET, skb::Skb, xdp::Frame},
+    trace,
+};
 
 /// What a hook has decided.
 #[must_use]
@@ -29,19 +36,27 @@ impl From<Step<Outcome>> for Outcome {
     }
 }
 
-/// The verdict of an XDP program.
+/// The verdict of an XDP program on a frame, of whatever kind it is.
 #[inline(always)]
-pub fn xdp(outcome: Outcome) -> u32 {
+pub fn xdp(frame: &Frame<ETHERNET>, outcome: Outcome) -> u32 {
     match outcome {
         Outcome::Redirected(reason, code) => {
             counters::bump(reason);
-            code as u32
+            let code = code as u32;
+            trace::after(frame, reason, redirected(code == xdp_action::XDP_REDIRECT));
+            code
         }
         Outcome::Ends(reason) => {
             counters::bump(reason);
             match reason.class() {
-                Class::Dropped => xdp_action::XDP_DROP,
-                Class::Translated | Class::Untouched | Class::Event => xdp_action::XDP_PASS,
+                Class::Dropped => {
+                    trace::after(frame, reason, Verdict::Drop);
+                    xdp_action::XDP_DROP
+                }
+                Class::Translated | Class::Untouched | Class::Event => {
+                    trace::after(frame, reason, Verdict::Pass);
+                    xdp_action::XDP_PASS
+                }
             }
         }
     }
@@ -49,18 +64,32 @@ pub fn xdp(outcome: Outcome) -> u32 {
 
 /// The verdict of a TC program: "next" rather than "pass", so that other programs see it too.
 #[inline(always)]
-pub fn tc(outcome: Outcome) -> i32 {
+pub fn tc<const LINK: usize>(skb: &Skb<LINK>, outcome: Outcome) -> i32 {
     match outcome {
         Outcome::Redirected(reason, code) => {
             counters::bump(reason);
-            code as i32
+            let code = code as i32;
+            trace::after(skb, reason, redirected(code == tcx_action_base::TCX_REDIRECT));
+            code
         }
         Outcome::Ends(reason) => {
             counters::bump(reason);
             match reason.class() {
-                Class::Dropped => tcx_action_base::TCX_DROP,
-                Class::Translated | Class::Untouched | Class::Event => tcx_action_base::TCX_NEXT,
+                Class::Dropped => {
+                    trace::after(skb, reason, Verdict::Drop);
+                    tcx_action_base::TCX_DROP
+                }
+                Class::Translated | Class::Untouched | Class::Event => {
+                    trace::after(skb, reason, Verdict::Pass);
+                    tcx_action_base::TCX_NEXT
+                }
             }
         }
     }
+}
+
+/// What comes of a redirect helper's return code: if it was refused, the kernel drops the packet.
+#[inline(always)]
+const fn redirected(done: bool) -> Verdict {
+    if done { Verdict::Redirect } else { Verdict::Drop }
 }

@@ -67,6 +67,11 @@ impl Netns {
         Self::of("1").is_ok_and(|initial| initial == self)
     }
 
+    /// That of a process, if it can be seen from here.
+    pub fn of_process(pid: u32) -> Result<Self> {
+        Self::of(&pid.to_string())
+    }
+
     fn of(process: &str) -> Result<Self> {
         let path = format!("/proc/{process}/ns/net");
         let metadata = fs::metadata(&path).with_context(|| format!("cannot read {path}"))?;
@@ -108,6 +113,18 @@ impl Claims {
     pub fn take_name(instance: &str) -> error::Result<Self> {
         let name = (format!("instance-{instance}"), format!("the instance name {instance}"));
         Self::take_in(Path::new(RUN_DIR), std::iter::once(name))
+    }
+
+    /// The names that are claimed, with the processes that do: daemons, of which some may have just begun.
+    pub fn names() -> Vec<(String, u32)> {
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let entries = fs::read_dir(Path::new(RUN_DIR).join("locks"));
+        let entries = entries.into_iter().flatten().flatten();
+        let holder = |entry: fs::DirEntry| {
+            let name = entry.file_name().to_str()?.strip_prefix("instance-")?.to_owned();
+            Some((name, holder(&locks, &entry.metadata().ok()?)?))
+        };
+        entries.filter_map(holder).collect()
     }
 
     /// Claims besides what is free of these interfaces.
@@ -236,6 +253,22 @@ fn lock(path: &Path, patience: Patience) -> io::Result<Option<File>> {
     }
 }
 
+/// The process that has locked a file, as the kernel's list says. To try the lock would be in the way of
+/// whoever wants it.
+fn holder(locks: &str, file: &fs::Metadata) -> Option<u32> {
+    let device = file.dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        // Those who wait for it have an arrow here.
+        (words.next()? == "FLOCK").then_some(())?;
+        let mut words = words.skip(2);
+        let pid = words.next()?.parse().ok()?;
+        (words.next()? == place).then_some(pid)
+    })
+}
+
 fn open(path: &Path) -> io::Result<File> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -246,6 +279,20 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_known_as_long_as_it_has_it() {
+        let path = std::env::temp_dir().join(format!("masq-holder-{}", std::process::id()));
+        let held = lock(&path, Patience::None).unwrap().unwrap();
+        let file = held.metadata().unwrap();
+        let locks = || fs::read_to_string("/proc/locks").unwrap();
+        assert_eq!(holder(&locks(), &file), Some(std::process::id()));
+        let waiting = locks().replace(": FLOCK", ": -> FLOCK");
+        assert_eq!(holder(&waiting, &file), None);
+        drop(held);
+        assert_eq!(holder(&locks(), &file), None);
+        fs::remove_file(path).unwrap();
+    }
 
     fn wanted(names: &[&str]) -> impl Iterator<Item = (String, String)> {
         names

@@ -12,7 +12,10 @@ use masq_common::{
 };
 
 use crate::{
-    cli::{ExhaustionIcmp, LogFormat, Mode, MssClamp, PortOverlap, RunArgs, TcAttach, TraceLevel},
+    cli::{
+        ExhaustionIcmp, LogFormat, MetricsArgs, Mode, MssClamp, PortOverlap, RunArgs, TcAttach,
+        TraceLevel,
+    },
     duration::Secs,
     error::{Error, Result},
 };
@@ -49,6 +52,8 @@ pub struct Config {
     pub instance: Option<String>,
     /// Where metrics are served, if at all.
     pub metrics: Option<SocketAddr>,
+    /// Of how many inside hosts metrics tell.
+    pub metrics_hosts: usize,
     /// How much to log: 0 changes of state, 1 sessions, 2 everything.
     pub verbose: u8,
     /// Format of the log.
@@ -77,6 +82,7 @@ impl Config {
             wait_interfaces: args.wait_interfaces,
             instance: args.instance,
             metrics: args.metrics.address,
+            metrics_hosts: metrics_hosts(args.metrics)?,
             verbose: args.verbose,
             log_format: args.log_format,
             trace: args.trace,
@@ -145,6 +151,15 @@ fn check_names(lans: &[String], wans: &[String]) -> Result<()> {
         return Err(Error::Usage(format!("an instance has at most {MAX_WANS} WAN interfaces")));
     }
     Ok(())
+}
+
+fn metrics_hosts(args: MetricsArgs) -> Result<usize> {
+    if args.hosts > 0 && args.address.is_none() {
+        return Err(Error::Usage(
+            "--metrics-hosts needs an address to serve metrics at; add --metrics ADDR:PORT".into(),
+        ));
+    }
+    Ok(args.hosts as usize)
 }
 
 fn settings(args: &RunArgs) -> Result<Settings> {

@@ -19,7 +19,8 @@
 //! 10. [`sweep`], [`slow`] and [`events`]: the services besides: ending sessions, packets that the
 //!     kernel programs cannot decide, logging. [`vitals`]: whether they get on.
 //! 11. [`status`], [`control`] and [`metrics`]: telling others.
-//! 12. [`commands`]: asking, from the command line.
+//! 12. [`trace`]: packets before and after, while somebody wants to see them.
+//! 13. [`commands`]: asking, from the command line.
 
 pub mod attach;
 pub mod check;
@@ -55,4 +56,5 @@ pub mod survival;
 pub mod sweep;
 pub mod sysctl;
 pub mod topology;
+pub mod trace;
 pub mod vitals;

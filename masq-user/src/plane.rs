@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     io,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -32,13 +33,14 @@ use crate::{
 };
 
 /// The kernel programs, as built by this crate's build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/masq-ebpf"));
+pub(crate) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/masq-ebpf"));
 
 /// Programs for XDP.
 const XDP_PROGRAMS: [&str; 3] = [programs::FAST_XDP, programs::RETIRE, programs::FORGET];
 
 /// The ring buffer of aya-log.
-const LOG_MAP: &str = "AYA_LOGS";
+pub(crate) const LOG_MAP: &str = "AYA_LOGS";
 
 /// The maps of the kernel object that outlive a daemon.
 pub fn definitions() -> Result<Vec<Definition>> {
@@ -55,9 +57,9 @@ pub fn object() -> String {
 /// The data plane of this instance: everything that was loaded into the kernel.
 pub struct Plane {
     /// The session table.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// What the inside hosts have had in ended sessions.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     /// Counters by reason.
     pub counters: Counters,
     /// Held ports of each WAN and protocol.
@@ -73,6 +75,8 @@ pub struct Plane {
     /// What the programs are told.
     pub policy: RefCell<Policy>,
     ebpf: RefCell<Ebpf>,
+    /// The same programs, which record packets; attached in place of the others while they are here.
+    traced: RefCell<Option<Ebpf>>,
 }
 
 /// What is consumed by one owner each.
@@ -143,8 +147,8 @@ impl Plane {
         // What was remembered by other settings, or while nobody would say any more that it is not true.
         let _ = forget(&ebpf, false);
         let plane = Self {
-            sessions: Sessions::take(&mut ebpf)?,
-            accounts: Accounts::take(&mut ebpf)?,
+            sessions: Arc::new(Sessions::take(&mut ebpf)?),
+            accounts: Arc::new(Accounts::take(&mut ebpf)?),
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
             fragments: Fragments::take(&mut ebpf)?,
@@ -153,6 +157,7 @@ impl Plane {
             bridges_untold,
             policy: RefCell::new(policy),
             ebpf: RefCell::new(ebpf),
+            traced: RefCell::new(None),
         };
         Ok((plane, streams))
     }
@@ -173,7 +178,16 @@ impl Plane {
     /// Loads a TC program, if it is not loaded yet. The verifier takes a good part of a second for
     /// each, and most machines need half of them.
     pub fn load_classifier(&self, name: &str) -> Result<()> {
-        self.with_classifier(name, |_| Ok(()))
+        classifier(&mut self.ebpf.borrow_mut(), name).map(|_| ())
+    }
+
+    /// The TC programs that are loaded.
+    pub fn classifiers(&self) -> Vec<String> {
+        let ebpf = self.ebpf.borrow();
+        let loaded = ebpf.programs().filter(|(_, program)| {
+            matches!(program, Program::SchedClassifier(program) if program.fd().is_ok())
+        });
+        loaded.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// Gives a TC program to `attach`, loaded.
@@ -182,17 +196,25 @@ impl Plane {
         name: &str,
         attach: impl FnOnce(&mut SchedClassifier) -> Result<T>,
     ) -> Result<T> {
-        let mut ebpf = self.ebpf.borrow_mut();
-        let program: &mut SchedClassifier = program(&mut ebpf, name)?;
-        if program.fd().is_err() {
-            load(name, || program.load())?;
-        }
-        attach(program)
+        let (mut ebpf, mut traced) = (self.ebpf.borrow_mut(), self.traced.borrow_mut());
+        attach(classifier(traced.as_mut().unwrap_or(&mut ebpf), name)?)
     }
 
     /// Gives the fast XDP program to `attach`.
     pub fn with_fast_xdp<T>(&self, attach: impl FnOnce(&mut Xdp) -> Result<T>) -> Result<T> {
-        attach(program(&mut self.ebpf.borrow_mut(), programs::FAST_XDP)?)
+        let (mut ebpf, mut traced) = (self.ebpf.borrow_mut(), self.traced.borrow_mut());
+        attach(program(traced.as_mut().unwrap_or(&mut ebpf), programs::FAST_XDP)?)
+    }
+
+    /// Has `traced` attached from now on, which is this object once more, loaded to record packets.
+    pub fn trace(&self, traced: Ebpf) {
+        self.traced.replace(Some(traced));
+    }
+
+    /// Has the programs attached that do not record; returns those that did, to be kept until they are
+    /// off.
+    pub fn untrace(&self) -> Option<Ebpf> {
+        self.traced.take()
     }
 
     /// Lets all sessions ask for their next hop anew, as they have to when what we tell the programs
@@ -226,7 +248,7 @@ impl Plane {
 
 /// Loads a program. The verifier stops with EAGAIN where a signal is waiting: then once more, but
 /// not for ever, since the signal may mean that masq is to stop.
-fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<()> {
+pub(crate) fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<()> {
     const RETRIES: usize = 4;
     let interrupted = |error: &ProgramError| {
         matches!(error, ProgramError::LoadError { io_error, .. }
@@ -302,7 +324,17 @@ fn streams(ebpf: &mut Ebpf, trace: bool) -> Result<Streams> {
     Ok(Streams { events, slow, trace })
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+/// A TC program, loaded.
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program: &mut SchedClassifier = program(ebpf, name)?;
+    if program.fd().is_err() {
+        load(name, || program.load())?;
+    }
+    Ok(program)
+}
+
+/// A program of this name and type.
+pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut Program>,
     <&'a mut P as TryFrom<&'a mut Program>>::Error: std::error::Error + Send + Sync + 'static,

@@ -1,13 +1,15 @@
 //! Several instances on one machine.
 
 use masq_tests::{
-    daemon::{Masq, json, masq, output, run, sessions},
+    daemon::{Masq, StopAtEnd, json, masq, output, run, sessions},
     lab::{Lab, LanKind, Layout, SERVER_1, veth},
     netns::{Namespace, random},
     traffic::probe,
 };
+use masq_user::claims::Claims;
+use nix::sys::signal::Signal;
 
-use crate::failure;
+use crate::{failure, terminal::Terminal};
 
 /// Two instances in one router: A behind `lan0` and `wan0`, B behind `lan1` and `wan1`.
 #[test]
@@ -65,4 +67,63 @@ fn an_instance_is_found_from_another_namespace_by_its_name() {
     instance.stop();
     let error = failure(&run(&elsewhere, ["stats", "--instance", &name]), 1);
     assert!(error.contains(&name), "{error}");
+}
+
+#[test]
+fn one_that_is_starting_is_not_taken_for_one_without_a_daemon() {
+    let lab = Lab::new(Layout::default());
+    let _clean = StopAtEnd(&lab.router);
+    let name = format!("test-{:x}", random());
+    let instance = Masq::start(&lab, ["--mode", "tc", "--instance", &name]);
+    output(&lab.router, ["stop", "--keep-data-plane", "--instance", &name]);
+    instance.outcome();
+    let found = || {
+        let listed = json(&lab.router, ["instances", "--json"]);
+        let instances = listed.as_array().expect("an array");
+        let found = instances.iter().find(|i| i["instance"] == name.as_str());
+        let text = output(&lab.router, ["instances"]);
+        let line = text.lines().find(|line| line.starts_with(&name));
+        (found.expect("the instance").clone(), line.expect("its line").to_owned())
+    };
+    let (alone, line) = found();
+    assert!(alone["pid"].is_null() && alone["busy"].is_null(), "{alone}");
+    assert!(line.contains("translates without a daemon"), "{line}");
+    // A daemon has its name before anything else, and answers last.
+    let claim = Claims::take_name(&name).unwrap_or_else(|error| panic!("a free name: {error}"));
+    let (starting, line) = found();
+    assert_eq!(starting["pid"], std::process::id());
+    assert_eq!(starting["busy"], true);
+    assert!(line.contains("is starting or stopping"), "{line}");
+    drop(claim);
+    assert!(found().1.contains("translates without a daemon"));
+}
+
+#[test]
+fn who_waits_for_a_halted_daemon_is_told_on_a_terminal() {
+    let lab = Lab::new(Layout::default());
+    let name = format!("test-{:x}", random());
+    let instance = Masq::start(&lab, ["--mode", "tc", "--instance", &name]);
+    instance.signal(Signal::SIGSTOP);
+    let on_terminal =
+        |words: &[&str]| Terminal::start(masq(&lab.router, words.iter().copied()), 100, 30);
+    let waits = format!("{name} has not answered yet");
+    // Whoever does not name it asks all of them first, and gives up on this one.
+    let found = on_terminal(&["instances"]);
+    let named = on_terminal(&["stats", "--instance", &name]);
+    named.wait_for_line(&[&waits]);
+    found.wait_for_line(&[&waits]);
+    found.wait_for_line(&[&name, "its daemon does not answer"]);
+    assert!(found.outcome().success());
+    let listed = json(&lab.router, ["instances", "--json"]);
+    let instances = listed.as_array().expect("an array");
+    let halted = instances.iter().find(|i| i["instance"] == name.as_str());
+    let halted = halted.expect("the instance");
+    assert_eq!((&halted["pid"], &halted["busy"]), (&instance.id().into(), &true.into()));
+    // A script that reads both streams is not told.
+    let script = run(&lab.router, ["instances"]);
+    assert!(script.status.success() && script.stderr.is_empty(), "{script:?}");
+    instance.signal(Signal::SIGCONT);
+    named.wait_for_line(&["up "]);
+    assert!(named.outcome().success());
+    instance.stop();
 }

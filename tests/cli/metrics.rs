@@ -8,8 +8,9 @@ use std::{
 };
 
 use masq_tests::{
-    daemon::{Masq, counter, output, run, stats},
+    daemon::{Masq, counter, json, output, run, stats},
     lab::{Lab, Layout, SERVER_1},
+    sockets::eventually,
     traffic::{echo, probe},
 };
 
@@ -125,6 +126,60 @@ fn counters_go_on_with_the_next_daemon_and_an_address_that_is_lost_is_told() {
     next.wait_for("wan0 has lost its address");
     assert_eq!(scrape(&lab).get("masq_wan_has_address{wan=\"wan0\"}"), Some(&0));
     next.stop();
+}
+
+#[test]
+fn the_hosts_with_most_bytes_are_counted_and_never_backwards() {
+    let lab = Lab::new(Layout::default());
+    let masq = Masq::start(&lab, ARGUMENTS.into_iter().chain(["--metrics-hosts", "1"]));
+    let _server = echo::Server::start(&lab.server1, 53);
+    let socket = lab.a.udp_bind(40_000);
+    let ask = || {
+        for _ in 0..10 {
+            echo::ask(&socket, SocketAddrV4::new(SERVER_1, 53), b"0123456789").expect("an answer");
+        }
+    };
+    ask();
+    probe::ping(&lab.b, SERVER_1, 77).expect("a reply");
+    let value = |samples: &BTreeMap<String, u64>, name: &str, direction: &str| {
+        let direction = match direction {
+            "" => String::new(),
+            direction => format!(",direction=\"{direction}\""),
+        };
+        samples.get(&format!("masq_host_{name}{{host=\"192.168.1.10\"{direction}}}")).copied()
+    };
+    let first = scrape(&lab);
+    assert_eq!(value(&first, "bytes_total", "out"), Some(380), "{first:?}");
+    assert_eq!(value(&first, "packets_total", "in"), Some(10));
+    assert_eq!(value(&first, "sessions", ""), Some(1));
+    assert!(!first.keys().any(|name| name.contains("192.168.1.11")), "only one was asked for");
+    // The session ends, another one begins; what the first one had still counts.
+    output(&lab.router, ["flush", "--inside", "192.168.1.10"]);
+    ask();
+    let mut last = first;
+    eventually("both sessions in the sum", || {
+        let next = scrape(&lab);
+        for name in ["bytes_total", "packets_total"] {
+            for direction in ["out", "in"] {
+                let of = |samples| value(samples, name, direction);
+                assert!(of(&next) >= of(&last), "{name} {direction}: {next:?} after {last:?}");
+            }
+        }
+        last = next;
+        (value(&last, "bytes_total", "out") == Some(760)).then_some(())
+    });
+    let hosts = json(&lab.router, ["hosts", "--limit", "1", "--json"]);
+    assert_eq!(value(&last, "bytes_total", "in"), hosts[0]["bytes_in"].as_u64());
+    masq.stop();
+
+    for (arguments, why) in [
+        (&["--metrics-hosts", "5"][..], "--metrics ADDR:PORT"),
+        (&["--metrics", "127.0.0.1:9469", "--metrics-hosts", "1001"], "1000"),
+    ] {
+        let command = ["run", "--lan", "lan0", "--wan", "wan0"].iter().chain(arguments);
+        let error = failure(&run(&lab.router, command), 2);
+        assert!(error.contains(why), "{error}");
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use masq_tests::{
-    daemon::{Masq, masq, output, run, stats},
-    lab::{HOST_A, Lab, Layout, SERVER_1},
+    daemon::{Masq, masq, output, run, sessions, stats},
+    lab::{HOST_A, HOST_B, Lab, Layout, SERVER_1},
     traffic::echo,
 };
 use masq_user::control::{
@@ -118,6 +118,59 @@ fn it_shows_who_sends_and_does_what_keys_say() {
         assert!(top.outcome().success());
         masq.stop();
     });
+}
+
+#[test]
+fn it_removes_what_was_chosen_and_nothing_else() {
+    let lab = Lab::new(Layout::default());
+    let masq = Masq::start(&lab, ["--mode", "tc"]);
+    let _server = echo::Server::start(&lab.server1, 53);
+    let server = SocketAddrV4::new(SERVER_1, 53);
+    let a = lab.a.udp_bind_to((HOST_A, 40_000));
+    let b = [40_001, 40_002, 40_003].map(|port| lab.b.udp_bind_to((HOST_B, port)));
+    let ask = |socket| echo::ask(socket, server, b"question").expect("an answer");
+    ask(&a);
+    for socket in &b {
+        ask(socket);
+    }
+    let left = || {
+        let ports = sessions(&lab.router, &[]);
+        let mut ports: Vec<_> = ports.iter().map(|s| s["inside"]["port"].as_u64()).collect();
+        ports.sort_unstable();
+        ports.into_iter().map(|port| port.expect("a port")).collect::<Vec<_>>()
+    };
+    let top = top(&lab, &[]);
+    // Before it has the terminal, the return key is another one.
+    top.wait_for_line(&["q quit"]);
+    top.press("/inside 192.168.1.11:40002\r");
+    top.wait_for_line(&["1 match"]);
+    top.wait_for_line(&["192.168.1.11:40002"]);
+    top.press("k");
+    top.wait_for_line(&["remove the udp session"]);
+    top.wait_for_line(&["192.168.1.11:40002 -> 198.51.100.1:53?"]);
+    top.press("n");
+    top.wait_for("the question to go", |text| (!text.contains("y: yes")).then_some(()));
+    assert_eq!(left(), [40_000, 40_001, 40_002, 40_003]);
+    top.press("ky");
+    top.wait_for_line(&["removed 1 session"]);
+    assert_eq!(left(), [40_000, 40_001, 40_003]);
+    ask(&b[1]);
+
+    // All of a host: the one with most sessions is first.
+    top.press("/\u{15}\r\tssss");
+    top.wait_for_line(&["hosts by number of sessions"]);
+    top.wait_for("three sessions of B", |text| {
+        let line = text.lines().find(|line| line.contains("192.168.1.11"))?;
+        line.split_whitespace().any(|word| word == "3").then_some(())
+    });
+    top.press("k");
+    top.wait_for_line(&["remove all 3 sessions of 192.168.1.11?"]);
+    top.press("y");
+    top.wait_for_line(&["removed 3 sessions"]);
+    assert_eq!(left(), [40_000]);
+    top.press("q");
+    assert!(top.outcome().success());
+    masq.stop();
 }
 
 #[test]

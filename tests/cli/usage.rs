@@ -7,7 +7,7 @@ use crate::text;
 #[test]
 fn help_explains_every_option() {
     let namespace = Namespace::new("router");
-    let expected: [(&[&str], &[&str]); 11] = [
+    let expected: [(&[&str], &[&str]); 12] = [
         (
             &["--help"],
             &["run", "check", "sessions", "stats", "instances", "reload", "config", "Exit codes"],
@@ -32,6 +32,7 @@ fn help_explains_every_option() {
         (&["sessions", "--help"], &["--json", "--instance", "--inside", "--remote", "--sort"]),
         (&["events", "--help"], &["--json", "--drops", "--duration", "Exit codes", "Examples"]),
         (&["flush", "--help"], &["--all", "--dry-run", "--inside", "Examples"]),
+        (&["trace", "--help"], &["--json", "--drops", "--write", "Exit codes", "Examples"]),
         (&["stats", "--help"], &["--json", "--instance"]),
         (&["instances", "--help"], &["--json"]),
         (&["reload", "--help"], &["--json", "--instance", "SIGHUP"]),
@@ -80,6 +81,11 @@ fn wrong_command_lines_are_refused_with_the_reason() {
         (vec!["sessions", "--sort", "colour"], "remaining"),
         (vec!["sessions", "--reverse"], "--sort"),
         (vec!["events", "--duration", "soon"], "90s"),
+        (vec!["trace", "nonsense"], "nonsense"),
+        (vec!["trace", "192.168.1.10", "192.168.1.11", "192.168.1.12"], "192.168.1.12"),
+        (vec!["trace", "--reason", "session_opened"], "masq stats --all"),
+        (vec!["trace", "--count", "0"], "0"),
+        (vec!["trace", "--json", "--write", "file"], "--write"),
         (vec!["flush"], "--all"),
         (vec!["flush", "--dry-run"], "--all"),
         (vec!["flush", "--all", "--inside", "192.168.1.10"], "--all"),

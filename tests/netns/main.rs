@@ -37,5 +37,7 @@ mod state;
 mod stop;
 mod tcp;
 mod timeouts;
+mod trace;
+mod trace_ends;
 mod udp;
 mod wan;

@@ -30,16 +30,16 @@ use crate::{
 const SERVER: SocketAddrV4 = SocketAddrV4::new(SERVER_1, 53);
 
 /// A configuration file, for as long as it is needed.
-struct File(PathBuf);
+pub struct File(PathBuf);
 
 impl File {
-    fn new(lab: &Lab, text: &str) -> Self {
+    pub fn new(lab: &Lab, text: &str) -> Self {
         let file = Self(std::env::temp_dir().join(format!("{}.toml", lab.router.name())));
         file.write(text);
         file
     }
 
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         fs::write(&self.0, text).expect("write a configuration file");
     }
 
@@ -48,7 +48,7 @@ impl File {
     }
 
     /// Starts masq with this file and nothing else.
-    fn start(&self, lab: &Lab) -> Masq {
+    pub fn start(&self, lab: &Lab) -> Masq {
         let masq = Masq::spawn(daemon::masq(&lab.router, ["run", "--config", self.path()]));
         masq.wait_for("ready");
         masq
@@ -63,7 +63,7 @@ impl Drop for File {
 
 /// Reloads, and demands that exactly this changes.
 #[track_caller]
-fn reload(router: &Namespace, expected: Value) {
+pub fn reload(router: &Namespace, expected: Value) {
     let told = daemon::json(router, ["reload", "--json"]);
     assert_eq!(told["changes"], expected, "{told}");
 }

@@ -13,6 +13,7 @@ mod race;
 mod retire;
 mod table;
 mod tcp;
+mod trace;
 mod vectors;
 mod wan_in;
 mod wan_out;

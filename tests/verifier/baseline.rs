@@ -7,7 +7,7 @@ use std::{fmt, fmt::Write as _, process::Command};
 pub struct Row {
     /// Its name.
     pub program: String,
-    /// Whether its development log was on.
+    /// Whether its development log was on; or `pkts` if it recorded packets.
     pub trace: String,
     /// Instructions that the verifier walked through, over all paths.
     pub instructions: u32,
@@ -94,7 +94,8 @@ impl fmt::Display for Baseline {
         writeln!(f, "# What the kernel's verifier says of each program, with its development log")?;
         writeln!(
             f,
-            "# (`masq run --trace`) off and on. `cargo xtask verifier --update` writes this."
+            "# (`masq run --trace`) off and on, and (pkts) recording packets for `masq trace`.\n\
+             # `cargo xtask verifier --update` writes this."
         )?;
         writeln!(f, "# measured with {}", self.conditions.0)?;
         writeln!(f, "# program       trace  instructions  stack   code")?;

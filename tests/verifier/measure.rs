@@ -13,8 +13,8 @@ use crate::baseline::Row;
 /// The global of aya-log that `masq run --trace` sets. At 0 the verifier removes all logging code.
 const LOG_LEVEL: &str = "AYA_LOG_LEVEL";
 
-/// How `masq` loads programs: without and with their development log.
-const LEVELS: [(&str, u8); 2] = [("off", 0), ("on", 5)];
+/// How `masq` loads programs: alone, with their development log, and for `masq trace`.
+const LEVELS: [(&str, u8, u8); 3] = [("off", 0, 0), ("on", 5, 0), ("pkts", 0, 1)];
 
 /// Compiles the object, or takes the finished one that the environment names.
 pub fn build() -> Vec<u8> {
@@ -27,10 +27,11 @@ pub fn build() -> Vec<u8> {
 /// One row for each program and level, by name.
 pub fn all(object: &[u8]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (trace, level) in LEVELS {
+    for (trace, level, traced) in LEVELS {
         let mut ebpf = EbpfLoader::new()
             .verifier_log_level(VerifierLogLevel::STATS)
             .override_global(LOG_LEVEL, &level, false)
+            .override_global(masq_common::abi::TRACED, &traced, true)
             .load(object)
             .expect("create the maps");
         for (name, program) in ebpf.programs_mut() {

@@ -1,8 +1,8 @@
 //! XDP, at a port: what kind of frame it is. The fast path is compiled for each length of what may stand
 //! before the IP header, so that packets on plain Ethernet do not pay for the others.
 
-use aya_ebpf::{EbpfContext as _, bindings::xdp_md, programs::XdpContext};
-use masq_common::{link::Arrival, reason::Reason};
+use aya_ebpf::{EbpfContext as _, programs::XdpContext};
+use masq_common::{link::Arrival, reason::Reason, trace::Hook};
 
 use crate::{
     counters,
@@ -13,36 +13,47 @@ use crate::{
         link::{self, Kind, Link, PPPOE, TAGGED, TAGGED_PPPOE},
         xdp::Frame,
     },
+    trace,
     verdict::{self, Outcome},
 };
 
 /// Runs the hook; the kernel's number.
 #[inline(always)]
 pub fn run(ctx: &XdpContext) -> u32 {
-    let ctx: *mut xdp_md = ctx.as_ptr().cast();
-    let frame = Frame::<ETHERNET>::new(ctx, Link::PLAIN);
+    let frame = Frame::<ETHERNET>::new(ctx.as_ptr().cast(), Link::PLAIN);
+    trace::before(&frame, Hook::FastXdp);
+    verdict::xdp(&frame, decide(&frame))
+}
+
+#[inline(always)]
+fn decide(frame: &Frame<ETHERNET>) -> Outcome {
     let link = match link::kind(frame.window()) {
-        Kind::Plain => return verdict::xdp(fast::run(&frame, 0)),
+        Kind::Plain => return fast::run(frame, 0),
         Kind::Below(link) => link,
         Kind::Discovery(vlan) => {
-            discovery(&frame, vlan);
-            return verdict::xdp(Outcome::Ends(Reason::NotIpv4));
+            discovery(frame, vlan);
+            return Outcome::Ends(Reason::NotIpv4);
         }
-        Kind::Other(reason) => return verdict::xdp(Outcome::Ends(reason)),
+        Kind::Other(reason) => return Outcome::Ends(reason),
     };
     match link.length {
-        TAGGED => below::<TAGGED>(ctx, link.vlan, 0, 0),
-        PPPOE => below::<PPPOE>(ctx, 0, link.session, link.payload),
-        _ => below::<TAGGED_PPPOE>(ctx, link.vlan, link.session, link.payload),
+        TAGGED => below::<TAGGED>(frame, link.vlan, 0, 0),
+        PPPOE => below::<PPPOE>(frame, 0, link.session, link.payload),
+        _ => below::<TAGGED_PPPOE>(frame, link.vlan, link.session, link.payload),
     }
 }
 
 /// The fast path for a frame with more than an Ethernet header. As a function of its own it would have its
 /// stack on top of that of plain frames, and both would be too large; as a part of this one, it has the same.
 #[inline(always)]
-fn below<const LINK: usize>(ctx: *mut xdp_md, vlan: u16, session: u16, payload: u16) -> u32 {
+fn below<const LINK: usize>(
+    frame: &Frame<ETHERNET>,
+    vlan: u16,
+    session: u16,
+    payload: u16,
+) -> Outcome {
     let link = Link { length: LINK, vlan, session, payload };
-    verdict::xdp(fast::run(&Frame::<LINK>::new(ctx, link), 0))
+    fast::run(&Frame::<LINK>::new(frame.context().cast(), link), 0)
 }
 
 /// Has all next hops by PPPoE asked for anew, if the frame is for an interface that speaks it.

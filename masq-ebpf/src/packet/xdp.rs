@@ -40,6 +40,13 @@ impl<const LINK: usize> Frame<LINK> {
         Self { ctx, link }
     }
 
+    /// Length in bytes from the Ethernet header on; of a frame of several buffers, of the first one.
+    #[inline(always)]
+    pub fn length(&self) -> usize {
+        let (start, end) = self.window();
+        end - start
+    }
+
     /// Link-layer address of the receiver.
     #[inline(always)]
     pub fn to(&self) -> Option<Mac> {

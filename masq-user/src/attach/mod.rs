@@ -44,6 +44,7 @@ pub struct Attached {
     /// Name of the interface.
     pub name: String,
     index: u32,
+    ethernet: bool,
     links: BTreeMap<Hook, SchedClassifierLink>,
     /// Whether all hooks have been tried.
     pub complete: bool,
@@ -135,6 +136,7 @@ impl Attacher {
         Ok(Attached {
             name,
             index,
+            ethernet: interface.present.as_ref().is_some_and(|present| present.ethernet),
             links: BTreeMap::new(),
             complete: false,
             pins: self.pins.clone(),
@@ -175,6 +177,20 @@ impl Attacher {
         let link =
             link.with_context(|| format!("cannot attach {program} to {}", interface.name))?;
         attached.links.insert(hook, link);
+        Ok(())
+    }
+
+    /// Gives a hook the program that the plane has now, from one packet to the next. After an error
+    /// the hook has the one before, and `attached` has to be completed by [`Attacher::attach`].
+    pub fn exchange(&self, hook: Hook, attached: &mut Attached) -> Result<()> {
+        let name = hook.program(attached.ethernet);
+        let Some(link) = attached.links.remove(&hook) else { return Ok(()) };
+        let link = self.plane.with_classifier(name, |program| {
+            let id = program.attach_to_link(link)?;
+            Ok(program.take_link(id)?)
+        });
+        let link = link.with_context(|| format!("cannot exchange {name} on {}", attached.name));
+        attached.links.insert(hook, link.inspect_err(|_| attached.complete = false)?);
         Ok(())
     }
 

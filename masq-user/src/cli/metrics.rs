@@ -11,6 +11,11 @@ pub struct MetricsArgs {
     /// given. Whoever reaches the address may read them: 127.0.0.1:9469, or an address of the LAN
     #[arg(long = "metrics", value_name = "ADDR:PORT", value_parser = address)]
     pub address: Option<SocketAddr>,
+
+    /// Also serve what the N inside hosts with most bytes have sent and received, 1000 at most; 0 for
+    /// no host. Each is a series of its own, and the addresses of the LAN can be read there
+    #[arg(long = "metrics-hosts", value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(..=1000))]
+    pub hosts: u32,
 }
 
 /// An address of this machine with a port.

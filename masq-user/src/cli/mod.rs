@@ -12,6 +12,7 @@ mod metrics;
 mod reload;
 mod sessions;
 mod top;
+mod trace;
 mod values;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use metrics::MetricsArgs;
 pub use reload::ReloadArgs;
 pub use sessions::SessionsArgs;
 pub use top::{TopArgs, written};
+pub use trace::TraceArgs;
 pub use values::{
     ExhaustionIcmp, FilteringPolicy, LogFormat, Mode, MssClamp, PhaseArg, PortOverlap, Protocol,
     TcAttach, TraceLevel,
@@ -68,6 +70,8 @@ pub enum Command {
     Hosts(HostsArgs),
     /// Show sessions as they open and close: a NAT log.
     Events(EventsArgs),
+    /// Show packets before and after translation, and why each ended as it did.
+    Trace(TraceArgs),
     /// Remove chosen sessions of a running instance.
     Flush(FlushArgs),
     /// Show counters, table occupancy and interfaces of a running instance.

@@ -20,7 +20,8 @@ pub struct TopArgs {
 
 const TOP_HELP: &str = "\
 Keys: q quits, ? shows all keys, TAB switches between sessions and hosts, s changes the order, / asks \
-for a filter, p holds the screen, ENTER shows one session in full.
+for a filter, p holds the screen, ENTER shows one session in full, k removes the chosen session or all \
+of the chosen host, after a question.
 
 Rates are differences between two looks at the session table, mostly a second apart; with a million \
 sessions the looks are further apart, so that the daemon has little to do. While more than 57,344 \

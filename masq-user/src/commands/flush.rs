@@ -44,7 +44,8 @@ pub fn execute(args: &FlushArgs) -> Result<()> {
     output.finish()
 }
 
-fn sentence(flushed: Flushed) -> String {
+/// What was done, in words.
+pub fn sentence(flushed: Flushed) -> String {
     let sessions = |number| match number {
         1 => "1 session".to_owned(),
         number => format!("{number} sessions"),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Output, sessions::bytes};
+use super::{Output, progress::Progress, sessions::bytes};
 use crate::{
     cli::HostsArgs,
     control::{
@@ -18,16 +18,22 @@ const HEADING: &str =
 
 /// Shows them.
 pub fn execute(args: &HostsArgs) -> Result<()> {
-    let query = HostQuery { sort: args.sort, limit: args.limit };
+    let query = HostQuery { sort: args.sort, limit: args.limit, progress: true };
     let mut client = client::ask(args.instance.instance.as_deref(), Ask::Hosts(query))?;
     let mut output = Output::new();
     let mut any = false;
+    let mut progress = Progress::new();
     loop {
         let host = match client.answer()? {
             Answer::Host(host) => host,
+            Answer::Progress(done) => {
+                progress.say(format_args!("{done} sessions counted"));
+                continue;
+            }
             Answer::End(_) => break,
             _ => return Err(anyhow!("the running masq gave an unexpected answer").into()),
         };
+        progress.clear();
         let first = !std::mem::replace(&mut any, true);
         let goes_on = if args.json {
             let object = serde_json::to_string(&host).context("cannot write JSON")?;
@@ -42,6 +48,7 @@ pub fn execute(args: &HostsArgs) -> Result<()> {
             return Ok(());
         }
     }
+    progress.clear();
     match (args.json, any) {
         (true, true) => output.line("]")?,
         (true, false) => output.line("[]")?,

@@ -7,12 +7,14 @@ mod events;
 mod flush;
 mod hosts;
 mod instances;
+mod interrupt;
 mod progress;
 mod reload;
 mod sessions;
 mod stats;
 mod stop;
 mod top;
+mod trace;
 
 pub use self::config::SAMPLE;
 
@@ -46,6 +48,7 @@ pub fn execute(cli: Cli) -> Result<()> {
         Command::Sessions(args) => sessions::execute(&args),
         Command::Hosts(args) => hosts::execute(&args),
         Command::Events(args) => events::execute(&args),
+        Command::Trace(args) => trace::execute(&args),
         Command::Flush(args) => flush::execute(&args),
         Command::Stats(args) => stats::execute(&args),
         Command::Top(args) => top::execute(&args),

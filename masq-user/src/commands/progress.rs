@@ -10,6 +10,12 @@ use std::{
 /// Between two lines where there is no terminal.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// Before the first line on a terminal, and between two.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// What comes between two looks at the clock, if it comes in great number.
+const STEPS: u64 = 256;
+
 /// The line. Cosmetics: whatever is wrong with standard error is no reason to stop.
 pub struct Progress {
     terminal: bool,
@@ -23,14 +29,24 @@ impl Progress {
         Self { terminal: stderr().is_terminal(), shown: false, said: Instant::now() }
     }
 
-    /// Shows how far it is.
+    /// Shows how far it is, if it is time.
     pub fn say(&mut self, text: impl Display) {
+        if self.said.elapsed() < if self.terminal { FRAME } else { HEARTBEAT } {
+            return;
+        }
+        self.said = Instant::now();
         if self.terminal {
             let _ = write!(stderr(), "\r\x1b[K… {text}");
             self.shown = true;
-        } else if self.said.elapsed() >= HEARTBEAT {
+        } else {
             let _ = writeln!(stderr(), "… {text}");
-            self.said = Instant::now();
+        }
+    }
+
+    /// The same for something that is counted and that there may be a million of.
+    pub fn count(&mut self, number: u64, what: &str) {
+        if number.is_multiple_of(STEPS) {
+            self.say(format_args!("{number} {what}"));
         }
     }
 

@@ -1,5 +1,7 @@
 //! `masq sessions`: the live sessions as a table or as JSON.
 
+use std::io::{self, IsTerminal as _};
+
 use anyhow::{Context as _, anyhow};
 
 use super::{Output, progress::Progress};
@@ -33,14 +35,23 @@ pub fn execute(args: &SessionsArgs) -> Result<()> {
     let mut client = client::ask(args.instance.instance.as_deref(), Ask::Sessions(query))?;
     let mut list = List::new(args.json, args.count);
     let mut progress = Progress::new();
+    // Whoever sees the rows come needs no other sign.
+    let is_seen = io::stdout().is_terminal();
+    let mut received = 0;
     let end = loop {
         match client.answer()? {
             Answer::Session(session) => {
+                received += 1;
                 if let Some((sort, ranking)) = &mut here {
                     ranking.offer(sort.of(&session), session);
+                    progress.count(received, "sessions received");
                     continue;
                 }
-                progress.clear();
+                if is_seen {
+                    progress.clear();
+                } else {
+                    progress.count(received, "sessions written");
+                }
                 if !list.session(&session)? {
                     return Ok(());
                 }

@@ -2,9 +2,8 @@
 
 use std::{
     fs, io,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, IsTerminal as _, Write as _},
     os::unix::net::UnixStream,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -28,24 +27,37 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// others.
 const INTRODUCTION: Duration = Duration::from_secs(5);
 
+/// How long somebody at a terminal waits before being told that it may take longer.
+const NOTICE: Duration = Duration::from_secs(1);
+
 /// A connection to an instance.
 pub struct Client {
     stream: BufReader<UnixStream>,
+    patience: Duration,
+    /// What to call the instance when somebody is told that it has not answered yet; `None` if they have
+    /// been told, or do not want to be.
+    called: Option<String>,
 }
 
 impl Client {
     /// Connects and asks.
-    fn ask(path: &Path, ask: Ask, patience: Duration) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(patience))?;
+    fn ask(name: &str, ask: Ask, patience: Duration) -> io::Result<Self> {
+        let mut stream = UnixStream::connect(socket_path(name))?;
         let request = serde_json::to_string(&Request { version: VERSION, ask })?;
         stream.write_all(format!("{request}\n").as_bytes())?;
-        Ok(Self { stream: BufReader::new(stream) })
+        let called = io::stderr().is_terminal().then(|| name.to_owned());
+        Ok(Self { stream: BufReader::new(stream), patience, called })
+    }
+
+    /// The same, without a word on standard error: for whoever has the terminal for something else.
+    #[must_use]
+    pub fn quietly(self) -> Self {
+        Self { called: None, ..self }
     }
 
     /// The next line of the answer.
     pub fn answer(&mut self) -> Result<Answer> {
-        read(self.line().context("no answer from the running masq")?)
+        read(self.line_in_time().context("no answer from the running masq")?)
     }
 
     /// The next line, however long it takes; `None` if it has not come by `end`.
@@ -55,11 +67,17 @@ impl Client {
             return Ok(None);
         }
         self.stream.get_ref().set_read_timeout(left).context("cannot wait for an answer")?;
-        match self.line() {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line).map(|_| line) {
             Ok(line) => read(line).map(Some),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(anyhow!("no answer from the running masq: {error}").into()),
         }
+    }
+
+    /// The connection once more, for whoever may end it.
+    pub fn handle(&self) -> io::Result<UnixStream> {
+        self.stream.get_ref().try_clone()
     }
 
     /// Whether the next line has come already.
@@ -67,8 +85,27 @@ impl Client {
         self.stream.buffer().contains(&b'\n')
     }
 
-    fn line(&mut self) -> io::Result<String> {
+    /// The next line, which may take as long as there is patience. Who waits at a terminal is told so after
+    /// a while, once.
+    fn line_in_time(&mut self) -> io::Result<String> {
         let mut line = String::new();
+        let mut left = self.patience;
+        if let Some(name) = &self.called {
+            self.stream.get_ref().set_read_timeout(Some(NOTICE.min(left)))?;
+            match self.stream.read_line(&mut line) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read.map(|_| line),
+            }
+            left = left.saturating_sub(NOTICE);
+            // What has come of the line stays in it. Words are no reason to fail.
+            let _ = writeln!(
+                io::stderr(),
+                "\r\x1b[K… {name} has not answered yet; waiting for {} s more at most",
+                left.as_secs()
+            );
+            self.called = None;
+        }
+        self.stream.get_ref().set_read_timeout(Some(left))?;
         self.stream.read_line(&mut line)?;
         Ok(line)
     }
@@ -94,7 +131,7 @@ pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
             choose(&instances, &silent, Netns::own()?)?
         }
     };
-    Client::ask(&socket_path(&name), ask, PATIENCE).map_err(|error| match error.kind() {
+    Client::ask(&name, ask, PATIENCE).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Error::Refused(format!(
             "no masq named {name} is running; see `masq instances`, or start one with `masq run`"
         )),
@@ -130,8 +167,8 @@ pub fn find() -> Result<Found> {
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
         let Some(name) = name else { continue };
         // A socket that nobody listens on is the rest of a killed process.
-        let Ok(mut client) = Client::ask(&path, Ask::Instance, INTRODUCTION) else { continue };
-        match client.line() {
+        let Ok(mut client) = Client::ask(name, Ask::Instance, INTRODUCTION) else { continue };
+        match client.line_in_time() {
             Ok(line) => {
                 if let Ok(Answer::Instance(instance)) = read(line) {
                     found.instances.push(instance);
@@ -188,6 +225,7 @@ mod tests {
         Instance {
             instance: name.into(),
             pid: Some(1),
+            busy: false,
             netns,
             uptime_secs: 0,
             version: String::new(),

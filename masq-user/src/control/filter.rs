@@ -3,6 +3,7 @@
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
 use ipnet::Ipv4Net;
+use masq_common::flow::TCP;
 use serde::{Deserialize, Serialize};
 
 use super::proto::Endpoint;
@@ -16,6 +17,21 @@ pub struct EndpointFilter {
 }
 
 impl EndpointFilter {
+    /// The addresses that it means.
+    pub const fn net(&self) -> Ipv4Net {
+        self.net
+    }
+
+    /// The port that it means; `None` for all.
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// One host, with the port that another filter asks for.
+    pub fn of_host(address: Ipv4Addr, other: Option<Self>) -> Self {
+        Self { net: address.into(), port: other.and_then(|other| other.port) }
+    }
+
     /// Whether it means this endpoint.
     pub fn matches(&self, endpoint: &Endpoint) -> bool {
         self.net.contains(&endpoint.address) && self.port.is_none_or(|port| port == endpoint.port)
@@ -46,6 +62,13 @@ impl fmt::Display for EndpointFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.net)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl From<Endpoint> for EndpointFilter {
+    /// This endpoint and no other.
+    fn from(endpoint: Endpoint) -> Self {
+        Self { net: endpoint.address.into(), port: Some(endpoint.port) }
     }
 }
 
@@ -94,12 +117,13 @@ pub struct Ends {
 }
 
 impl Filter {
-    /// Whether a session with these ends may match; its phase is not looked at.
+    /// Whether a session with these ends may match; of its phase only whether it can have one.
     pub fn matches_ends(&self, ends: &Ends) -> bool {
         let holds = |filter: &Option<EndpointFilter>, endpoint| {
             filter.is_none_or(|filter| filter.matches(endpoint))
         };
         self.protocol.is_none_or(|protocol| protocol == ends.protocol)
+            && (self.phase.is_none() || ends.protocol == TCP)
             && holds(&self.inside, &ends.inside)
             && holds(&self.external, &ends.external)
             && holds(&self.remote, &ends.remote)

@@ -1,30 +1,29 @@
 //! The answer to `masq flush`: removes the sessions that the user chooses, in the way in which those
 //! that have expired are removed.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
+    settings::Settings,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{task::yield_now, time::Instant};
 
 use super::{
+    aside::{Aside, Teller},
     filter::Filter,
-    listing::Judge,
     proto::Answer,
     pulse::Pulse,
     server::{Reply, Subject},
+    session::{Judge, Verdict},
+    turn::Turn,
 };
-use crate::clock;
+use crate::{clock, maps::Sessions};
 
 /// Halves that are read with one system call.
-const BATCH: usize = 2048;
-
-/// How long this works before the other services get their turn, as the sweeper.
-const SLICE: Duration = Duration::from_millis(2);
+const BATCH: usize = 4096;
 
 /// Which sessions are to be removed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -56,21 +55,12 @@ pub async fn flush(subject: &Subject, flush: &Flush, reply: &mut Reply) -> Resul
     }
     let plane = &subject.plane;
     let settings = plane.policy.borrow().settings.get()?;
-    let began = clock::now(settings.clock_offset)?;
+    let (sessions, filter) = (Arc::clone(&plane.sessions), flush.filter.clone());
+    let mut walk = Aside::begin(move |teller| choose(&sessions, &settings, &filter, &teller));
     let mut flushed = Flushed { dry_run: flush.dry_run, ..Flushed::default() };
     let mut pulse = Pulse::new(true);
     let mut turn = Turn::new();
-    let mut batches = plane.sessions.batches(BATCH);
-    let mut chosen: Vec<FlowKey> = Vec::with_capacity(BATCH);
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
-        let now = clock::now(settings.clock_offset)?;
-        let judge = Judge { plane, timeouts: &settings.timeouts, now };
-        for half in halves.filter(|half| half.is_outbound()) {
-            let is_older = half.created.later(began) == began;
-            if is_older && judge.lives_and_matches(half, &flush.filter)? {
-                chosen.push(half.key());
-            }
-        }
+    while let Some(chosen) = walk.next().await {
         flushed.matched += chosen.len() as u64;
         if !flush.dry_run {
             for keys in chosen.chunks(RetireRequest::MAX_KEYS) {
@@ -78,31 +68,38 @@ pub async fn flush(subject: &Subject, flush: &Flush, reply: &mut Reply) -> Resul
                 turn.pass().await;
             }
         }
-        chosen.clear();
-        turn.pass().await;
-        pulse.beat(flushed.matched, reply).await?;
+        if pulse.is_due() {
+            reply.send(&Answer::Progress(flushed.matched)).await?;
+        }
     }
+    walk.outcome().await?;
     if flushed.removed > 0 {
         tracing::info!(sessions = flushed.removed, "removed the sessions that the user chose");
     }
     reply.send(&Answer::Flushed(flushed)).await
 }
 
-/// Whose turn it is.
-struct Turn {
-    began: Instant,
-}
-
-impl Turn {
-    fn new() -> Self {
-        Self { began: Instant::now() }
-    }
-
-    /// Lets the others have theirs if it is time.
-    async fn pass(&mut self) {
-        if self.began.elapsed() >= SLICE {
-            yield_now().await;
-            self.began = Instant::now();
+/// Goes through the table and tells the outbound keys of those that match, batch by batch.
+fn choose(
+    sessions: &Sessions,
+    settings: &Settings,
+    filter: &Filter,
+    teller: &Teller<Vec<FlowKey>>,
+) -> Result<()> {
+    let began = clock::now(settings.clock_offset)?;
+    let mut batches = sessions.batches(BATCH);
+    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        let now = clock::now(settings.clock_offset)?;
+        let judge = Judge { sessions, timeouts: &settings.timeouts, now };
+        let mut chosen = Vec::new();
+        for half in halves.filter(|half| half.is_outbound()) {
+            let is_older = half.created.later(began) == began;
+            if is_older && judge.one(half, filter)? == Verdict::Matches {
+                chosen.push(half.key());
+            }
         }
+        // None as well: it may be time for a sign of life.
+        teller.tell(chosen)?;
     }
+    Ok(())
 }

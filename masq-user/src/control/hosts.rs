@@ -4,7 +4,7 @@
 //! A session that ends while the table is read may be missing from both; the next answer has it. Of a
 //! fragmented datagram, sessions count the first fragment.
 
-use std::{cmp::Reverse, collections::HashMap, net::Ipv4Addr};
+use std::{cmp::Reverse, collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use masq_common::{
@@ -12,13 +12,13 @@ use masq_common::{
     session::{SessionHalf, flags},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::yield_now;
 
 use super::{
+    lines::Lines,
     proto::{Answer, End},
     server::{Reply, Subject},
 };
-use crate::plane::Plane;
+use crate::maps::{Accounts, Sessions};
 
 /// Halves that are read in one go.
 const BATCH: usize = 4096;
@@ -30,6 +30,9 @@ pub struct HostQuery {
     pub sort: HostSort,
     /// At most so many.
     pub limit: Option<u64>,
+    /// Whether the client understands [`Answer::Progress`].
+    #[serde(default)]
+    pub progress: bool,
 }
 
 /// The order of hosts; the largest first, addresses upwards.
@@ -85,20 +88,37 @@ fn owner(half: &SessionHalf) -> Addr {
     if half.is_outbound() { half.from.source } else { half.to().destination }
 }
 
-/// All hosts, unordered.
-pub async fn all(plane: &Plane) -> Result<Vec<Host>> {
+/// All hosts, unordered. `step` is told now and then how many sessions have been counted; if it fails, so
+/// does this. Takes long: to be done [aside](super::aside).
+///
+/// # Errors
+/// If a table cannot be read, and those of `step`.
+pub fn all(
+    accounts: &Accounts,
+    sessions: &Sessions,
+    mut step: impl FnMut(u64) -> Result<()>,
+) -> Result<Vec<Host>> {
     let mut hosts: HashMap<Addr, Host> = HashMap::new();
-    plane.accounts.for_each(|address, account| {
-        let host = hosts.entry(address).or_default();
-        host.sessions_ended = account.sessions;
-        (host.packets_out, host.bytes_out) = (account.packets_out, account.bytes_out);
-        (host.packets_in, host.bytes_in) = (account.packets_in, account.bytes_in);
-    })?;
-    let mut batches = plane.sessions.batches(BATCH);
+    // Accounts before sessions: so what ends meanwhile is never counted twice.
+    let mut batches = accounts.batches();
+    while let Some((addresses, found)) = batches.next_batch().context("cannot read the accounts")? {
+        for (address, account) in addresses.iter().zip(found) {
+            let host = hosts.entry(*address).or_default();
+            host.sessions_ended = account.sessions;
+            (host.packets_out, host.bytes_out) = (account.packets_out, account.bytes_out);
+            (host.packets_in, host.bytes_in) = (account.packets_in, account.bytes_in);
+        }
+        step(0)?;
+    }
+    let mut counted = 0;
+    let mut batches = sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
-        let halves = halves.filter(|half| half.flags & flags::OWN == 0);
-        halves.for_each(|half| hosts.entry(owner(half)).or_default().add(half));
-        yield_now().await;
+        // The router's own sessions are no inside host's.
+        for half in halves.filter(|half| half.flags & flags::OWN == 0) {
+            hosts.entry(owner(half)).or_default().add(half);
+            counted += u64::from(half.is_outbound());
+        }
+        step(counted)?;
     }
     // The shared account, as long as nobody has had to share it.
     hosts.retain(|address, host| !address.is_none() || host.sessions_ended > 0);
@@ -121,16 +141,21 @@ pub fn sort(hosts: &mut [Host], by: HostSort) {
 }
 
 /// Answers a query.
-pub async fn list(subject: &Subject, query: &HostQuery, reply: &mut Reply) -> Result<()> {
-    let mut hosts = all(&subject.plane).await?;
-    sort(&mut hosts, query.sort);
-    let matched = hosts.len() as u64;
-    let most = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    for host in hosts.into_iter().take(most) {
-        reply.add(&Answer::Host(Box::new(host)))?;
-        reply.flush().await?;
-    }
-    reply.send(&Answer::End(End { matched, ..End::default() })).await
+pub async fn list(subject: &Subject, query: HostQuery, reply: &mut Reply) -> Result<()> {
+    let accounts = Arc::clone(&subject.plane.accounts);
+    let sessions = Arc::clone(&subject.plane.sessions);
+    let work = move |mut lines: Lines| {
+        let mut hosts = all(&accounts, &sessions, |counted| lines.beat(counted))?;
+        sort(&mut hosts, query.sort);
+        let matched = hosts.len() as u64;
+        let limit = query.limit.map(usize::try_from);
+        let most = limit.map_or(usize::MAX, |limit| limit.unwrap_or(usize::MAX));
+        for host in hosts.into_iter().take(most) {
+            lines.add(&Answer::Host(Box::new(host)))?;
+        }
+        lines.finish(&Answer::End(End { matched, ..End::default() }))
+    };
+    reply.relay(query.progress, work).await
 }
 
 #[cfg(test)]

@@ -1,250 +1,234 @@
-//! The list of sessions: from halves in the table to [`Session`]s.
+//! The list of sessions: from halves in the table to lines of the answer.
 //!
-//! The table is read in batches and each session is sent as it is found, so that a million of
-//! them need no more memory than a few hundred. The second half is looked up by its key.
+//! The table is read once, in batches, and each session is sent as soon as both its halves have been
+//! seen ([`Pairs`]). To count sessions, most times one half is enough.
+
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
-    be::{Addr, Id},
-    flow::{ICMP, TCP},
-    session::{SessionHalf, flags, phase_of, remaining},
-    settings::Timeouts,
-    time::Tick,
+    flow::FlowKey,
+    reason::Reason,
+    session::{SessionPair, remaining},
+    settings::Settings,
+    time::{Span, Tick},
 };
-use tokio::task::yield_now;
 
 use super::{
-    filter::{Ends, Filter},
-    proto::{Answer, End, Endpoint, Query, Session, protocol_name},
-    pulse::Pulse,
-    ranking::{MOST, Ranking},
+    lines::Lines,
+    pairs::{self, LookUp, Pairs},
+    proto::{Answer, End, Query},
+    ranking::{MOST, Ranking, Sort},
     server::{Reply, Subject},
+    session::{Judge, Verdict, ends, ends_of, phase, session},
 };
-use crate::{clock, plane::Plane, sweep::may_be_over};
+use crate::{clock, maps::Sessions};
 
-/// Halves that are read and sent in one go.
-const BATCH: usize = 512;
+/// Halves that are read with one system call.
+const BATCH: usize = 4096;
 
 /// Answers a query.
-pub async fn list(subject: &Subject, query: &Query, reply: &mut Reply) -> Result<()> {
-    let Subject { config, plane, .. } = subject;
-    let config = config.get();
-    let settings = plane.policy.borrow().settings.get()?;
-    let mut first = match (query.sort, query.limit) {
-        (None, _) => None,
-        (Some(sort), Some(limit @ 1..=MOST)) => {
-            Some((sort, Ranking::new(limit as usize, query.reverse)))
-        }
+pub async fn list(subject: &Subject, query: Query, reply: &mut Reply) -> Result<()> {
+    match (query.sort, query.limit) {
+        (None, _) | (Some(_), Some(1..=MOST)) => {}
         (Some(_), _) => bail!("a limit is needed to sort, of {MOST} at most"),
+    }
+    let sessions = Arc::clone(&subject.plane.sessions);
+    let settings = subject.plane.policy.borrow().settings.get()?;
+    let wans = subject.config.get().wans.clone();
+    let number = subject.plane.counters.live(Reason::SessionOpened, Reason::SessionClosed)?;
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let progress = query.progress;
+    let work = move |mut lines: Lines| {
+        let end = if query.count && query.filter.phase.is_none() {
+            count(&sessions, &settings, &query, &mut lines)?
+        } else {
+            let mut list = List::new(&query, &wans, &settings, &mut lines, number);
+            list.walk(&sessions)?;
+            list.finish()?
+        };
+        lines.finish(&Answer::End(end))
     };
+    reply.relay(progress, work).await
+}
+
+/// Counts sessions. Whether one lives is asked of its second half only if the first leaves it open: that
+/// is a system call.
+fn count(
+    sessions: &Sessions,
+    settings: &Settings,
+    query: &Query,
+    lines: &mut Lines,
+) -> Result<End> {
     let mut end = End::default();
-    let mut pulse = Pulse::new(query.progress);
-    let mut batches = plane.sessions.batches(BATCH);
+    let mut batches = sessions.batches(BATCH);
     while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
         let now = clock::now(settings.clock_offset)?;
-        let judge = Judge { plane, timeouts: &settings.timeouts, now };
+        let judge = Judge { sessions, timeouts: &settings.timeouts, now };
         for half in halves.filter(|half| half.is_outbound()) {
-            let ends = ends(half);
-            if !query.filter.matches_ends(&ends) {
-                continue;
-            }
-            if query.count && query.filter.phase.is_none() && !judge.may_be_over(half) {
-                end.matched += 1;
-                continue;
-            }
-            // It may have gone since it was read.
-            let Some(other) = plane.sessions.get(&half.partner())? else { continue };
-            let session = session(half, &other, &ends, &settings.timeouts, now, &config.wans);
-            let Some(session) = session else {
-                end.expired += 1;
-                continue;
-            };
-            if !query.filter.matches_phase(session.phase.as_deref()) {
-                continue;
-            }
-            end.matched += 1;
-            if let Some((sort, ranking)) = &mut first {
-                ranking.offer(sort.of(&session), session);
-                continue;
-            }
-            if !query.count {
-                reply.add(&Answer::Session(Box::new(session)))?;
-            }
-            if query.limit == Some(end.matched) {
-                return reply.send(&Answer::End(end)).await;
+            match judge.one(half, &query.filter)? {
+                Verdict::Matches if query.limit == Some(end.matched) => return Ok(end),
+                Verdict::Matches => end.matched += 1,
+                Verdict::Expired => end.expired += 1,
+                Verdict::Other => {}
             }
         }
-        pulse.beat(end.matched, reply).await?;
-        reply.flush().await?;
-        yield_now().await;
+        lines.beat(end.matched)?;
     }
-    for session in first.into_iter().flat_map(|(_, ranking)| ranking.into_sorted()) {
-        reply.add(&Answer::Session(Box::new(session)))?;
-        reply.flush().await?;
-    }
-    reply.send(&Answer::End(end)).await
+    Ok(end)
 }
 
-/// Tells of a half what is true of its session, looking at the other half only if it has to: that is a
-/// system call.
-pub struct Judge<'a> {
-    /// The data plane.
-    pub plane: &'a Plane,
-    /// Its timers.
-    pub timeouts: &'a Timeouts,
-    /// The time.
-    pub now: Tick,
+/// Sessions on their way to the client.
+struct List<'a> {
+    query: &'a Query,
+    wans: &'a [String],
+    settings: &'a Settings,
+    lines: &'a mut Lines,
+    /// Sessions in the table, about.
+    number: usize,
+    /// The first ones, with the time at which they were seen, if an order is wanted.
+    first: Option<(Sort, Ranking<(SessionPair, Tick)>)>,
+    end: End,
+    now: Tick,
 }
 
-impl Judge<'_> {
-    /// Whether the session of an outbound half lives and matches.
-    pub fn lives_and_matches(&self, half: &SessionHalf, filter: &Filter) -> Result<bool> {
-        let ends = ends(half);
-        if !filter.matches_ends(&ends) {
+impl<'a> List<'a> {
+    fn new(
+        query: &'a Query,
+        wans: &'a [String],
+        settings: &'a Settings,
+        lines: &'a mut Lines,
+        number: usize,
+    ) -> Self {
+        let limit = query.limit.unwrap_or(MOST) as usize;
+        let first = query
+            .sort
+            .filter(|_| !query.count)
+            .map(|sort| (sort, Ranking::new(limit, query.reverse)));
+        Self { query, wans, settings, lines, number, first, end: End::default(), now: Tick(0) }
+    }
+
+    /// Goes through the table once.
+    fn walk(&mut self, sessions: &Sessions) -> Result<()> {
+        let offset = self.settings.clock_offset;
+        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
+        let mut pairs = Pairs::new(self.number, look_up);
+        let mut batches = sessions.batches(BATCH);
+        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+            self.now = clock::now(offset)?;
+            for half in halves {
+                if self.query.filter.matches_ends(&ends_of(half))
+                    && let Some(pair) = pairs.meet(half)?
+                    && self.is_enough(&pair)?
+                {
+                    return Ok(());
+                }
+            }
+            self.lines.beat(self.end.matched)?;
+        }
+        self.now = clock::now(offset)?;
+        for key in pairs.into_rest() {
+            if let Some(pair) = pairs::left_over(&key, look_up)?
+                && self.is_enough(&pair)?
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows, ranks or counts a session; whether no more of them are wanted.
+    fn is_enough(&mut self, pair: &SessionPair) -> Result<bool> {
+        let SessionPair { outbound, inbound } = pair;
+        let Some(remaining) = remaining(outbound, inbound, &self.settings.timeouts, self.now)
+        else {
+            self.end.expired += 1;
+            return Ok(false);
+        };
+        if !self.query.filter.matches_phase(phase(outbound, inbound)) {
             return Ok(false);
         }
-        if filter.phase.is_none() && !self.may_be_over(half) {
-            return Ok(true);
+        self.end.matched += 1;
+        if let Some((sort, ranking)) = &mut self.first {
+            ranking.offer(number(*sort, pair, remaining, self.now), (*pair, self.now));
+            return Ok(false);
         }
-        // It may have gone since it was read.
-        let Some(other) = self.plane.sessions.get(&half.partner())? else { return Ok(false) };
-        let lives = remaining(half, &other, self.timeouts, self.now).is_some();
-        Ok(lives && filter.matches_phase(phase(half, &other)))
+        if !self.query.count {
+            self.show(pair, self.now)?;
+        }
+        Ok(self.query.limit == Some(self.end.matched))
     }
 
-    fn may_be_over(&self, half: &SessionHalf) -> bool {
-        may_be_over(half, self.timeouts, self.now)
+    fn show(&mut self, pair: &SessionPair, now: Tick) -> Result<()> {
+        let SessionPair { outbound, inbound } = pair;
+        let ends = ends(outbound);
+        // It lived at that time.
+        match session(outbound, inbound, &ends, &self.settings.timeouts, now, self.wans) {
+            Some(session) => self.lines.add(&Answer::Session(Box::new(session))),
+            None => Ok(()),
+        }
     }
-}
 
-/// The phase of a session, if it is of TCP.
-fn phase(outbound: &SessionHalf, inbound: &SessionHalf) -> Option<&'static str> {
-    (outbound.protocol == TCP).then(|| phase_of(outbound, inbound).as_str())
-}
-
-/// The ends of a session, told by its outbound half.
-pub(super) fn ends(half: &SessionHalf) -> Ends {
-    let (from, to) = (half.from, half.to());
-    let endpoint = |address: Addr, id: Id| Endpoint { address: address.into(), port: id.get() };
-    if half.protocol == ICMP {
-        // A query has one identifier, which belongs to the inside whichever side asks.
-        let inside = Id::from_raw(from.source_id.raw() | from.destination_id.raw());
-        return Ends {
-            protocol: ICMP,
-            inside: endpoint(from.source, inside),
-            external: endpoint(to.source, half.id),
-            remote: endpoint(from.destination, Id::ZERO),
-        };
-    }
-    Ends {
-        protocol: half.protocol,
-        inside: endpoint(from.source, from.source_id),
-        external: endpoint(to.source, to.source_id),
-        remote: endpoint(from.destination, from.destination_id),
+    /// Shows those that come first, if an order is wanted.
+    fn finish(mut self) -> Result<End> {
+        let first = self.first.take().into_iter().flat_map(|(_, ranking)| ranking.into_sorted());
+        for (pair, now) in first {
+            self.show(&pair, now)?;
+        }
+        Ok(self.end)
     }
 }
 
-/// The session of these halves; `None` if it has expired.
-pub(super) fn session(
-    outbound: &SessionHalf,
-    inbound: &SessionHalf,
-    ends: &Ends,
-    timeouts: &Timeouts,
-    now: Tick,
-    wans: &[String],
-) -> Option<Session> {
-    let remaining = remaining(outbound, inbound, timeouts, now)?;
-    let last = outbound.last_seen.later(inbound.last_seen);
-    Some(Session {
-        protocol: protocol_name(ends.protocol).into_owned(),
-        wan: wans.get(usize::from(outbound.wan)).cloned().unwrap_or_default(),
-        inside: ends.inside,
-        external: ends.external,
-        remote: ends.remote,
-        phase: phase(outbound, inbound).map(str::to_owned),
-        idle_ms: now.since(last).as_millis(),
-        remaining_ms: remaining.as_millis(),
-        age_ms: now.since(outbound.created).as_millis(),
-        packets_out: outbound.packets,
-        bytes_out: outbound.bytes,
-        packets_in: inbound.packets,
-        bytes_in: inbound.bytes,
-        flags: flag_names(outbound.flags),
-    })
-}
-
-fn flag_names(set: u8) -> Vec<String> {
-    let names = [
-        (flags::OVERLAP, "port_shared"),
-        (flags::OWN, "own"),
-        (flags::FROM_OUTSIDE, "from_outside"),
-    ];
-    let chosen = names.iter().filter(|(flag, _)| set & flag != 0);
-    chosen.map(|(_, name)| (*name).to_owned()).collect()
+/// What sessions are sorted by, without making one: [`Sort::of`].
+fn number(sort: Sort, pair: &SessionPair, remaining: Span, now: Tick) -> u64 {
+    let SessionPair { outbound, inbound } = pair;
+    match sort {
+        Sort::Bytes => outbound.bytes.saturating_add(inbound.bytes),
+        Sort::Packets => outbound.packets.saturating_add(inbound.packets),
+        Sort::Age => now.since(outbound.created).as_millis(),
+        Sort::Idle => now.since(outbound.last_seen.later(inbound.last_seen)).as_millis(),
+        Sort::Remaining => remaining.as_millis(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use masq_common::{
-        flow::{Tuple, UDP},
-        session::SessionPair,
+        be::{Addr, Id},
+        flow::{TCP, Tuple},
+        settings::Timeouts,
         tcp,
     };
 
     use super::*;
 
-    fn pair(protocol: u8, remote_id: u16) -> SessionPair {
+    #[test]
+    fn numbers_are_those_of_the_session_that_is_shown() {
         let key = Tuple {
             source: Addr::from_octets([192, 168, 1, 10]),
             destination: Addr::from_octets([198, 51, 100, 1]),
-            source_id: Id::new(40000),
-            destination_id: Id::new(remote_id),
+            source_id: Id::new(40_000),
+            destination_id: Id::new(443),
         }
-        .key(protocol);
+        .key(TCP);
         let external = Addr::from_octets([203, 0, 113, 5]);
-        SessionPair::masquerade(key, external, Id::new(61001), flags::OVERLAP, 1, Tick(1000))
-    }
-
-    fn shown(pair: &SessionPair, now: Tick) -> Option<Session> {
-        let SessionPair { outbound, inbound } = pair;
-        let wans = ["ppp0".to_owned(), "ppp1".to_owned()];
-        session(outbound, inbound, &ends(outbound), &Timeouts::DEFAULT, now, &wans)
-    }
-
-    #[test]
-    fn a_session_is_shown_with_its_three_endpoints() {
-        let session = shown(&pair(UDP, 53), Tick(1000)).unwrap();
-        assert_eq!(session.inside.to_string(), "192.168.1.10:40000");
-        assert_eq!(session.external.to_string(), "203.0.113.5:61001");
-        assert_eq!(session.remote.to_string(), "198.51.100.1:53");
-        assert_eq!((session.protocol.as_str(), session.wan.as_str()), ("udp", "ppp1"));
-        assert_eq!((session.phase, session.flags), (None, vec!["port_shared".to_owned()]));
-    }
-
-    #[test]
-    fn an_icmp_session_shows_its_identifiers() {
-        let session = shown(&pair(ICMP, 0), Tick(1000)).unwrap();
-        assert_eq!(session.inside.to_string(), "192.168.1.10:40000");
-        assert_eq!(session.external.to_string(), "203.0.113.5:61001");
-        assert_eq!(session.remote.to_string(), "198.51.100.1");
-    }
-
-    #[test]
-    fn times_are_those_of_the_direction_that_was_heard_last() {
-        let mut pair = pair(TCP, 443);
+        let mut pair = SessionPair::masquerade(key, external, Id::new(61_001), 0, 0, Tick(1000));
         pair.outbound.tcp_seen = tcp::SYN | tcp::ACK;
         pair.inbound.tcp_seen = tcp::SYN | tcp::ACK;
-        pair.inbound.last_seen = Tick(1100);
-        let session = shown(&pair, Tick(1200)).unwrap();
-        assert_eq!(session.phase.as_deref(), Some("established"));
-        assert_eq!((session.idle_ms, session.age_ms), (13_421, 26_843));
-        let whole = Timeouts::DEFAULT.tcp_established.as_millis();
-        assert!((session.remaining_ms + session.idle_ms).abs_diff(whole) <= 1);
-    }
-
-    #[test]
-    fn an_expired_session_is_not_shown() {
-        let end = Tick(1001 + Timeouts::DEFAULT.udp.0);
-        assert_eq!(shown(&pair(UDP, 53), end), None);
+        (pair.outbound.bytes, pair.inbound.bytes) = (10, 300);
+        (pair.outbound.packets, pair.inbound.packets) = (1, 2);
+        (pair.outbound.last_seen, pair.inbound.last_seen) = (Tick(1150), Tick(1100));
+        let now = Tick(1200);
+        let left = remaining(&pair.outbound, &pair.inbound, &Timeouts::DEFAULT, now).unwrap();
+        let ends = ends(&pair.outbound);
+        let shown = session(&pair.outbound, &pair.inbound, &ends, &Timeouts::DEFAULT, now, &[]);
+        let shown = shown.unwrap();
+        let mut numbers = std::collections::BTreeSet::new();
+        for sort in [Sort::Bytes, Sort::Packets, Sort::Age, Sort::Idle, Sort::Remaining] {
+            let number = number(sort, &pair, left, now);
+            assert_eq!(number, sort.of(&shown), "{sort:?}");
+            numbers.insert(number);
+        }
+        assert_eq!(numbers.len(), 5, "each sorts by something else");
     }
 }

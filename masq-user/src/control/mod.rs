@@ -3,12 +3,15 @@
 //! Each instance listens on `/run/masq/NAME.sock`, open to root only. A connection carries one
 //! request, a line of JSON, and its answer, lines of JSON as described in [`proto`].
 
+pub(crate) mod aside;
 pub mod client;
 pub mod filter;
 pub mod flush;
 mod follow;
 pub mod hosts;
+mod lines;
 mod listing;
+mod pairs;
 pub mod proto;
 mod pulse;
 pub mod ranking;
@@ -17,8 +20,12 @@ mod reloaded;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod server;
+mod session;
 pub(crate) mod summary;
 mod top;
+mod trace;
+pub mod traced;
+pub(crate) mod turn;
 
 use std::{fs, path::PathBuf};
 

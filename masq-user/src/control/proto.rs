@@ -15,6 +15,7 @@ use super::{
     hosts::{Host, HostQuery},
     ranking::Sort,
     record::{Record, Watch},
+    traced::{TraceQuery, Traced},
 };
 pub use top::{Top, TopHost, TopQuery, TopSession};
 
@@ -77,6 +78,9 @@ pub enum Ask {
     /// What happens from now on. Answered with any number of [`Answer::Record`]; the first is
     /// [`Record::Listening`], and the last [`Record::Ended`] if the daemon ends before the client.
     Events(Watch),
+    /// Packets, before and after translation. Answered with any number of [`Answer::Traced`]; the first
+    /// is [`Traced::Tracing`], and the last [`Traced::Ended`] if the daemon ends before the client.
+    Trace(TraceQuery),
     /// Remove sessions. Answered with any number of [`Answer::Progress`] and an
     /// [`Answer::Flushed`].
     Flush(Flush),
@@ -131,6 +135,8 @@ pub enum Answer {
     Progress(u64),
     /// Something has happened.
     Record(Box<Record>),
+    /// A packet was at a hook, or what else there is to say of tracing.
+    Traced(Box<Traced>),
     /// Sessions were removed.
     Flushed(Flushed),
     /// It is about to stop.
@@ -146,6 +152,10 @@ pub struct Instance {
     pub instance: String,
     /// Its process; null if none runs and the data plane goes on alone.
     pub pid: Option<u32>,
+    /// Whether it has a process that does not answer, because it is starting or stopping or hangs; left
+    /// out if it answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub busy: bool,
     /// Number of its network namespace.
     pub netns: u64,
     /// How long it has been running.

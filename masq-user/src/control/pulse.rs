@@ -1,11 +1,6 @@
 //! Signs of life in an answer that takes long: every half second, after the first.
 
-use std::time::Duration;
-
-use anyhow::Result;
-use tokio::time::Instant;
-
-use super::{proto::Answer, server::Reply};
+use std::time::{Duration, Instant};
 
 /// Until the first sign, and between two.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -21,12 +16,13 @@ impl Pulse {
         Self { due: wanted.then(|| Instant::now() + PAUSE) }
     }
 
-    /// Tells that `done` sessions have been dealt with so far, if it is time.
-    pub async fn beat(&mut self, done: u64, reply: &mut Reply) -> Result<()> {
-        if self.due.is_some_and(|due| Instant::now() >= due) {
-            self.due = Some(Instant::now() + PAUSE);
-            reply.send(&Answer::Progress(done)).await?;
+    /// Whether it is time for one, which is then to be given.
+    pub fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.due.is_some_and(|due| now >= due);
+        if is_due {
+            self.due = Some(now + PAUSE);
         }
-        Ok(())
+        is_due
     }
 }

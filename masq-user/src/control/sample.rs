@@ -35,6 +35,7 @@ pub(crate) fn stats() -> Stats {
         instance: Instance {
             instance: "ppp0".into(),
             pid: Some(77),
+            busy: false,
             netns: 4_026_531_840,
             uptime_secs: 7_440,
             version: "0.1.0".into(),

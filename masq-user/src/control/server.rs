@@ -14,9 +14,12 @@ use tokio::{
 };
 
 use super::{
-    flush, follow, hosts, listing,
+    aside::Aside,
+    flush, follow, hosts,
+    lines::{self, Lines},
+    listing,
     proto::{Answer, Ask, Request, VERSION},
-    socket_path, summary, top,
+    socket_path, summary, top, trace,
 };
 use crate::{
     daemon::{Ending, ReloadRequest},
@@ -24,6 +27,7 @@ use crate::{
     options::current::Current,
     plane::Plane,
     status::Status,
+    trace::Tracer,
 };
 
 /// Connections that are served at once; more have to wait.
@@ -36,7 +40,7 @@ const MAX_REQUEST: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is gathered before it is written to the socket.
-const BUFFER: usize = 64 * 1024;
+pub const BUFFER: usize = 64 * 1024;
 
 /// The listening socket; its file is removed when dropped.
 pub struct Server {
@@ -102,6 +106,8 @@ pub struct Subject {
     pub reload: mpsc::Sender<ReloadRequest>,
     /// Who reads the event stream.
     pub listeners: Rc<Listeners>,
+    /// Who traces.
+    pub tracer: Rc<Tracer>,
     /// Told to stop the daemon.
     pub stop: watch::Sender<Option<Ending>>,
 }
@@ -143,8 +149,8 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             let stats = summary::stats(&config.get(), plane, &status.borrow())?;
             reply.send(&Answer::Stats(Box::new(stats))).await
         }
-        Ask::Sessions(query) => listing::list(subject, &query, reply).await,
-        Ask::Hosts(query) => hosts::list(subject, &query, reply).await,
+        Ask::Sessions(query) => listing::list(subject, query, reply).await,
+        Ask::Hosts(query) => hosts::list(subject, query, reply).await,
         Ask::Reload => {
             let (answer, answered) = oneshot::channel();
             reload.send(answer).await.context("masq is stopping")?;
@@ -152,6 +158,7 @@ async fn answer(line: &str, subject: &Subject, reply: &mut Reply) -> Result<()> 
             reply.send(&Answer::Reloaded(reloaded.map_err(anyhow::Error::msg)?)).await
         }
         Ask::Events(wanted) => follow::follow(subject, wanted, reply).await,
+        Ask::Trace(wanted) => trace::trace(subject, &wanted, reply).await,
         Ask::Flush(wanted) => flush::flush(subject, &wanted, reply).await,
         Ask::Top(query) => top::watch(subject, &query, reply).await,
         Ask::Stop { keep_data_plane } => {
@@ -176,14 +183,25 @@ pub struct Reply {
 impl Reply {
     /// Adds a line; it is sent with the next ones.
     pub fn add(&mut self, answer: &Answer) -> Result<()> {
-        serde_json::to_writer(&mut self.buffer, answer)?;
-        self.buffer.push(b'\n');
-        Ok(())
+        lines::write(&mut self.buffer, answer)
     }
 
     /// Sends what there is, if it is worth a system call. Waits for a slow client.
     pub async fn flush(&mut self) -> Result<()> {
         if self.buffer.len() >= BUFFER { self.flush_all().await } else { Ok(()) }
+    }
+
+    /// Sends the lines that `work` writes aside. A client that reads slowly holds up that work alone.
+    pub async fn relay(
+        &mut self,
+        progress: bool,
+        work: impl FnOnce(Lines) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let mut aside = Aside::begin(move |teller| work(Lines::new(teller, progress)));
+        while let Some(lines) = aside.next().await {
+            self.socket.write_all(&lines).await?;
+        }
+        aside.outcome().await
     }
 
     /// Sends a last line and everything before it.

@@ -15,6 +15,7 @@ pub fn instance(status: &Status) -> Instance {
     Instance {
         instance: status.instance.clone(),
         pid: Some(std::process::id()),
+        busy: false,
         netns: status.netns.0,
         uptime_secs: status.started.elapsed().as_secs(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

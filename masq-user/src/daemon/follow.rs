@@ -2,9 +2,9 @@
 
 use std::{cell::RefCell, io::Write as _, rc::Rc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     reconcile::Gateway,
     status::{self, Readiness, Status},
     survival::estate::Estate,
+    trace::{Exchange, Tracer},
     vitals::Pulse,
 };
 
@@ -43,6 +44,10 @@ pub(super) struct Follower {
     pub(super) pulse: Pulse,
     /// Notified when there may be something new to say.
     pub(super) looked: Rc<Notify>,
+    /// What whoever traces wants of the hooks.
+    pub(super) exchanges: mpsc::UnboundedReceiver<Exchange>,
+    pub(super) tracer: Rc<Tracer>,
+    pub(super) plane: Rc<Plane>,
 }
 
 impl Follower {
@@ -64,6 +69,13 @@ impl Follower {
                     if !self.gateway.sessions_have_changed() {
                         continue;
                     }
+                }
+                Some(exchange) = self.exchanges.recv() => {
+                    if let Err(error) = self.exchange_programs(exchange) {
+                        tracing::warn!("{error:#}; trying again until it works");
+                        next_look = Instant::now();
+                    }
+                    continue;
                 }
                 asked = reloader.next() => {
                     reloader.serve(asked, self, estate).await;
@@ -106,6 +118,33 @@ impl Follower {
             result => result?,
         }
         plane.change_settings(config)
+    }
+
+    /// Does what whoever traces wants. After an error some hooks have other programs
+    /// than they should, until the next look.
+    fn exchange_programs(&mut self, wanted: Exchange) -> Result<()> {
+        match wanted {
+            Exchange::Trace(answer) => {
+                let result = self.gateway.exchange();
+                let told = match &result {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(anyhow!("{error:#}")),
+                };
+                // After a failure whoever has asked gives up, which asks for the others again. So it
+                // does if it has gone meanwhile.
+                let _ = answer.send(told);
+                result
+            }
+            Exchange::Untrace => self.untrace(),
+        }
+    }
+
+    /// Sees to it that all hooks have programs that do not trace.
+    pub(super) fn untrace(&mut self) -> Result<()> {
+        let traced = self.plane.untrace();
+        let result = if traced.is_some() { self.gateway.exchange() } else { Ok(()) };
+        self.tracer.is_off();
+        result
     }
 
     async fn look(&mut self, estate: &mut Estate) -> Result<()> {

@@ -48,6 +48,7 @@ use crate::{
     },
     sweep::{self, Swept},
     sysctl::Forwarding,
+    trace::Tracer,
     vitals::Vitals,
 };
 
@@ -160,12 +161,16 @@ async fn serve(
     let (stop, mut stopped) = watch::channel(None);
     let (reload, requests) = mpsc::channel(1);
     let current = Rc::new(Current::new(Rc::clone(&config)));
+    let (exchange, exchanges) = mpsc::unbounded_channel();
+    let pins = estate.pins.clone().ok_or_else(|| estate.survival.why.clone());
+    let tracer = Rc::new(Tracer::new(Rc::clone(&plane), Rc::clone(&current), pins, exchange));
     let subject = Rc::new(Subject {
         config: Rc::clone(&current),
         plane: Rc::clone(&plane),
         status: Rc::clone(&status),
         reload,
         listeners: Rc::new(Listeners::new(Rc::clone(&plane))),
+        tracer: Rc::clone(&tracer),
         stop,
     });
     let server = Server::bind(&estate.instance)?;
@@ -204,8 +209,20 @@ async fn serve(
         let (status, plane) = (Rc::clone(&subject.status), Rc::clone(&subject.plane));
         services.spawn_local(manager.run(status, plane, vitals, Rc::clone(&looked)));
     }
-    let mut follower =
-        Follower { gateway, netlink, changes, said: None, trouble: None, pulse, looked };
+    let plane = Rc::clone(&subject.plane);
+    let (said, trouble) = (None, None);
+    let mut follower = Follower {
+        gateway,
+        netlink,
+        changes,
+        said,
+        trouble,
+        pulse,
+        looked,
+        exchanges,
+        tracer,
+        plane,
+    };
     follower.say(&subject.status);
     let ending = tokio::select! {
         ending = signals.wait(&subject.status) => ending,
@@ -217,6 +234,10 @@ async fn serve(
     // Those who listen hear of it, and the programs stop reporting to nobody.
     let fate = if ending == Ending::Keep { Fate::Kept } else { Fate::Removed };
     subject.listeners.end(fate).await;
+    subject.tracer.end(fate).await;
+    if let Err(error) = follower.untrace() {
+        tracing::warn!("{error:#}");
+    }
     // The control socket goes before the claim on its name, and the slow path, which sends packets
     // with inside sources, before what translates them.
     services.shutdown().await;

@@ -28,7 +28,7 @@ pub type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
 
 /// Options that can change while masq runs. All others, those of later versions among them, are
 /// refused until somebody has made sure that they take effect.
-const LIVE: [&str; 23] = [
+const LIVE: [&str; 24] = [
     "lan",
     "source",
     "filtering",
@@ -51,6 +51,7 @@ const LIVE: [&str; 23] = [
     "host-rate",
     "allow-short-timeouts",
     "wait-interfaces",
+    "metrics-hosts",
     "verbose",
 ];
 

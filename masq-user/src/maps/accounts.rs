@@ -48,13 +48,7 @@ impl Accounts {
 
     /// Goes through all of them; the one of [`Addr::NONE`] is that of all hosts for which there was no
     /// room.
-    pub fn for_each(&self, mut look: impl FnMut(Addr, &Account)) -> Result<()> {
-        let mut batches = Batches::<Addr, Account>::new(self.fd.as_fd(), BATCH);
-        while let Some((hosts, accounts)) =
-            batches.next_batch().context("cannot read the accounts")?
-        {
-            hosts.iter().zip(accounts).for_each(|(host, account)| look(*host, account));
-        }
-        Ok(())
+    pub fn batches(&self) -> Batches<'_, Addr, Account> {
+        Batches::new(self.fd.as_fd(), BATCH)
     }
 }

@@ -1,12 +1,14 @@
 //! `masq run --metrics`: counters and tables for Prometheus, over HTTP.
 //!
 //! Each scrape is made of the same [`Stats`] that `masq stats` shows, from counters alone: it costs
-//! some hundred reads of map elements, however many sessions there are. The daemon has one thread,
+//! some hundred reads of map elements, however many sessions there are; unless hosts are asked for too
+//! ([`hosts`]). The daemon has one thread,
 //! so what strangers may ask of it is bounded: connections, time, and the size of a request. It
 //! knows no TLS and no passwords; the address is the user's choice.
 //!
 //! [`Stats`]: crate::control::proto::Stats
 
+mod hosts;
 mod text;
 
 use std::{
@@ -34,7 +36,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::text::Format;
+use self::{hosts::Hosts, text::Format};
 use crate::{
     control::{server::Subject, summary},
     error::{Error, Result},
@@ -92,14 +94,15 @@ pub async fn run(listener: StdListener, subject: Rc<Subject>) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!("metrics are at http://{address}/metrics");
     }
+    let hosts = Rc::new(Hosts::default());
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let subject = Rc::clone(&subject);
+                let (subject, hosts) = (Rc::clone(&subject), Rc::clone(&hosts));
                 spawn_local(async move {
-                    serve(stream, &subject).await;
+                    serve(stream, &subject, &hosts).await;
                     drop(place);
                 });
             }
@@ -112,8 +115,9 @@ pub async fn run(listener: StdListener, subject: Rc<Subject>) {
 }
 
 /// One connection: one request, one answer. What goes wrong on the way is the client's to notice.
-async fn serve(stream: TcpStream, subject: &Rc<Subject>) {
-    let service = service_fn(async |request| Ok::<_, Infallible>(answer(&request, subject)));
+async fn serve(stream: TcpStream, subject: &Subject, hosts: &Hosts) {
+    let service =
+        service_fn(async |request| Ok::<_, Infallible>(answer(&request, subject, hosts).await));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_REQUEST)
@@ -127,7 +131,7 @@ async fn serve(stream: TcpStream, subject: &Rc<Subject>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, subject: &Subject) -> Response<String> {
+async fn answer(request: &Request<Incoming>, subject: &Subject, hosts: &Hosts) -> Response<String> {
     let plain = "text/plain; charset=utf-8";
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET\n".into());
@@ -141,14 +145,20 @@ fn answer(request: &Request<Incoming>, subject: &Subject) -> Response<String> {
     }
     let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::wanted(accepted.unwrap_or_default());
-    let stats = summary::stats(&subject.config.get(), &subject.plane, &subject.status.borrow());
-    match stats.and_then(|stats| text::write(stats, format)) {
+    match scrape(subject, hosts, format).await {
         Ok(text) => respond(StatusCode::OK, format.content_type(), text),
         Err(error) => {
             tracing::warn!("no metrics this time: {error:#}");
             respond(StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{error:#}\n"))
         }
     }
+}
+
+async fn scrape(subject: &Subject, hosts: &Hosts, format: Format) -> anyhow::Result<String> {
+    let most = subject.config.get().metrics_hosts;
+    let hosts = hosts.first(&subject.plane, most).await?;
+    let stats = summary::stats(&subject.config.get(), &subject.plane, &subject.status.borrow())?;
+    text::write(stats, hosts, format)
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<String> {

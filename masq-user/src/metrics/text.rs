@@ -1,10 +1,10 @@
 //! What a scrape says: the metrics made of [`Stats`], each with its name, labels and help. Names and
 //! labels are an interface: they may be added, never renamed. Pure.
 //!
-//! Bounded in number: by the list of reasons, the WANs and interfaces of the command line, and the
-//! rows of the slow path. Nothing is said of a session or a LAN host.
+//! Bounded in number: by the list of reasons, the WANs and interfaces of the command line, the rows of
+//! the slow path, and the LAN hosts that were asked for. Nothing is said of a session.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use prometheus_client::{
@@ -14,7 +14,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::control::proto::{Ports, SlowPath, Stats};
+use crate::control::{
+    hosts::Host,
+    proto::{Ports, SlowPath, Stats},
+};
 
 /// How metrics are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +47,12 @@ impl Format {
 }
 
 /// Writes all metrics.
-pub fn write(stats: Stats, format: Format) -> Result<String> {
+pub fn write(stats: Stats, hosts: Arc<[Host]>, format: Format) -> Result<String> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(stats)));
-    let mut text = String::with_capacity(16 * 1024);
+    // Five samples of some 70 characters for each host.
+    let room = 16 * 1024 + hosts.len() * 350;
+    registry.register_collector(Box::new(Scrape { stats, hosts }));
+    let mut text = String::with_capacity(room);
     match format {
         Format::Prometheus => prometheus_text::encode(&mut text, &registry),
         Format::OpenMetrics => text::encode(&mut text, &registry),
@@ -61,7 +66,10 @@ const SLOW_PATH_NOW: [&str; 3] = ["parked", "parked_bytes", "held"];
 
 /// One look at the instance.
 #[derive(Debug)]
-struct Scrape(Stats);
+struct Scrape {
+    stats: Stats,
+    hosts: Arc<[Host]>,
+}
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
@@ -69,20 +77,21 @@ impl Collector for Scrape {
         self.instance(&mut out)?;
         self.interfaces(&mut out)?;
         self.tables(&mut out)?;
-        let reasons = self.0.counters.iter();
+        let reasons = self.stats.counters.iter();
         out.counters(
             "masq_packets",
             "Packets by what became of them and at which hook; of class event what is no packet",
             reasons
                 .map(|c| ([("reason", c.reason.as_str()), ("class", c.class.as_str())], c.count)),
         )?;
-        self.slow_path(&mut out)
+        self.slow_path(&mut out)?;
+        self.hosts(&mut out)
     }
 }
 
 impl Scrape {
     fn instance(&self, out: &mut Writer) -> fmt::Result {
-        let instance = &self.0.instance;
+        let instance = &self.stats.instance;
         out.gauges(
             "masq_build_info",
             "Version of masq",
@@ -103,7 +112,7 @@ impl Scrape {
     }
 
     fn interfaces(&self, out: &mut Writer) -> fmt::Result {
-        let interfaces = &self.0.instance.interfaces;
+        let interfaces = &self.stats.instance.interfaces;
         let info = interfaces.iter().map(|i| {
             let mode = i.mode.map_or("none", |mode| mode.as_str());
             let address = i.address.map(|address| address.to_string()).unwrap_or_default();
@@ -142,7 +151,7 @@ impl Scrape {
     }
 
     fn tables(&self, out: &mut Writer) -> fmt::Result {
-        let tables = &self.0.tables;
+        let tables = &self.stats.tables;
         let both = [("sessions", tables.sessions), ("mappings", tables.mappings)];
         let used = both.iter().map(|(name, table)| ([("table", *name)], table.used));
         out.gauges("masq_table_entries", "Entries of a table", used)?;
@@ -161,18 +170,47 @@ impl Scrape {
     }
 
     fn slow_path(&self, out: &mut Writer) -> fmt::Result {
-        let SlowPath { parked, parked_bytes, held, .. } = self.0.slow_path;
+        let SlowPath { parked, parked_bytes, held, .. } = self.stats.slow_path;
         let waiting = [([("what", "fragments")], parked), ([("what", "first_packets")], held)];
         out.gauges("masq_slow_path_waiting", "Packets that wait in the daemon now", waiting)?;
         let help = "Size of the fragments that wait in the daemon now";
         out.gauge("masq_slow_path_waiting_bytes", help, parked_bytes)?;
-        let rows = self.0.slow_path.rows();
+        let rows = self.stats.slow_path.rows();
         let ever = rows.iter().filter(|(name, ..)| !SLOW_PATH_NOW.contains(name));
         out.counters(
             "masq_slow_path",
             "What the daemon has done with packets that the kernel programs gave to it",
             ever.map(|(name, value, _)| ([("what", *name)], *value)),
         )
+    }
+
+    /// Nothing at all if no host was asked for.
+    fn hosts(&self, out: &mut Writer) -> fmt::Result {
+        if self.hosts.is_empty() {
+            return Ok(());
+        }
+        let name = |host: &Host| {
+            host.address.map_or_else(|| "others".to_owned(), |address| address.to_string())
+        };
+        let both = |pair: fn(&Host) -> [u64; 2]| {
+            self.hosts.iter().flat_map(move |host| {
+                let labels =
+                    |direction: &str| [("host", name(host)), ("direction", direction.to_owned())];
+                ["out", "in"].map(labels).into_iter().zip(pair(host))
+            })
+        };
+        out.counters(
+            "masq_host_bytes",
+            "Bytes of IP packets of the hosts with most of them, from inside and from outside",
+            both(|host| [host.bytes_out, host.bytes_in]),
+        )?;
+        out.counters(
+            "masq_host_packets",
+            "Packets of the hosts with most bytes, from inside and from outside",
+            both(|host| [host.packets_out, host.packets_in]),
+        )?;
+        let sessions = self.hosts.iter().map(|host| ([("host", name(host))], host.sessions));
+        out.gauges("masq_host_sessions", "Sessions of the hosts with most bytes", sessions)
     }
 }
 

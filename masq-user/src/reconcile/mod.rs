@@ -141,6 +141,21 @@ impl Gateway {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Gives every hook the program that the plane has now, WAN egress first. Those that it fails for
+    /// get it at the next [`Gateway::apply`].
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn exchange(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for hook in Hook::TC {
+            for attached in self.attached.values_mut() {
+                result = result.and(self.attacher.exchange(hook, attached));
+            }
+        }
+        result.and(self.ports.exchange(&self.attacher))
+    }
+
     /// Interfaces whose clsact qdisc is ours to remove.
     pub fn own_qdiscs(&self) -> Vec<String> {
         let own = self.attached.values().filter(|attached| attached.owns_clsact);

@@ -130,6 +130,7 @@ pub fn alone() -> Vec<Instance> {
         Instance {
             instance: name,
             pid: None,
+            busy: false,
             netns: manifest.place.netns.0,
             uptime_secs: 0,
             version: manifest.version.clone(),

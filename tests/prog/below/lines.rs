@@ -130,7 +130,11 @@ pub struct Router {
 impl Router {
     /// With a session of each protocol between [`INSIDE`] and [`REMOTE`]; next hops are remembered.
     pub fn new(lines: [Line; 2]) -> Self {
-        let mut bench = Bench::new(&OBJECT);
+        Self::with(Bench::new(&OBJECT), lines)
+    }
+
+    /// The same with these programs.
+    pub fn with(mut bench: Bench, lines: [Line; 2]) -> Self {
         let peer = Namespace::new("below");
         for (index, name) in NAMES.into_iter().enumerate() {
             veth(bench.namespace(), name, &peer, name);

@@ -1,7 +1,7 @@
 //! The fast path in the driver, below bridges, VLANs and PPPoE sessions: what leaves, byte for byte, and
 //! what does not.
 
-mod lines;
+pub mod lines;
 mod random;
 mod sessions;
 mod stations;

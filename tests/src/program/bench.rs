@@ -21,6 +21,7 @@ use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
     settings::{Settings, switches},
+    trace::Filter,
 };
 
 use super::{Hook, Output, TABLE_SIZE, Tables, Verdict};
@@ -74,9 +75,23 @@ impl Bench {
     /// # Panics
     /// As [`Bench::new`].
     pub fn with_sessions(object: &[u8], entries: u32) -> Self {
+        Self::build(object, entries, false)
+    }
+
+    /// With programs that record packets, all of them as yet.
+    ///
+    /// # Panics
+    /// As [`Bench::new`].
+    pub fn traced(object: &[u8]) -> Self {
+        let mut bench = Self::build(object, TABLE_SIZE, true);
+        bench.tables.set_trace_filter(&Filter::ALL);
+        bench
+    }
+
+    fn build(object: &[u8], entries: u32, traced: bool) -> Self {
         let (namespace, peer) = (Namespace::new("router"), Namespace::new("peer"));
         let [lan, wan] = build_network(&namespace, &peer);
-        let tables = Tables::load_sized(object, lan, wan, true, entries);
+        let tables = Tables::load_with(object, lan, wan, true, entries, traced);
         let mut bench = Self { tables, namespace, _peer: peer, lan, wan };
         bench.attach_xdp();
         bench

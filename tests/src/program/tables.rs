@@ -8,7 +8,7 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use masq_common::{
-    abi::maps,
+    abi::{TRACED, maps},
     be::{Addr, Id},
     flow::{FlowKey, ICMP, TCP, Tuple},
     fragment::{Datagram, Translation},
@@ -20,6 +20,7 @@ use masq_common::{
     slow::Head,
     tcp,
     time::Tick,
+    trace,
 };
 use masq_user::next_hops::{self, Offsets};
 
@@ -59,11 +60,28 @@ impl Tables {
     /// # Panics
     /// If the kernel refuses a map.
     pub fn load_sized(object: &[u8], lan: u32, wan: u32, ethernet: bool, entries: u32) -> Self {
+        Self::load_with(object, lan, wan, ethernet, entries, false)
+    }
+
+    /// The same, of programs that record packets if `traced`.
+    ///
+    /// # Panics
+    /// If the kernel refuses a map.
+    pub fn load_with(
+        object: &[u8],
+        lan: u32,
+        wan: u32,
+        ethernet: bool,
+        entries: u32,
+        traced: bool,
+    ) -> Self {
+        let traced = u8::from(traced);
         let offsets = Offsets::of_the_kernel().expect("a kernel that describes its types");
         let mut loader = EbpfLoader::new();
         offsets.tell(&mut loader);
         let station = below::station_address();
         loader.override_global(below::STATION_ADDRESS, &station, true);
+        loader.override_global(TRACED, &traced, true);
         let ebpf = loader
             .map_max_entries(maps::SESSIONS, entries)
             .map_max_entries(maps::MAPPINGS, entries)
@@ -268,6 +286,22 @@ impl Tables {
         while let Some(record) = ring.next() {
             let (head, data) = Head::split(&record).expect("a record of this version");
             records.push((head, data.to_vec()));
+        }
+        records
+    }
+
+    /// Says which packets traced programs record.
+    pub fn set_trace_filter(&mut self, filter: &trace::Filter) {
+        let mut map: Array<_, trace::Filter> = typed(self.map_mut(maps::TRACE_FILTER));
+        map.set(0, filter, 0).expect("write the filter");
+    }
+
+    /// What they have recorded since the last call.
+    pub fn traced(&mut self) -> Vec<trace::Record> {
+        let mut ring: RingBuf<_> = typed(self.map_mut(maps::TRACE));
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            records.push(trace::Record::from_bytes(&record).expect("a record of this version"));
         }
         records
     }

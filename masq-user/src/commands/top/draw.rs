@@ -26,7 +26,7 @@ const SMALLEST: (u16, u16) = (40, 8);
 /// With fewer lines there is room for the table and little else.
 const LOW: u16 = 16;
 
-const KEYS: &str = "q quit  ? keys  TAB sessions/hosts  s order  / filter  p pause  ENTER details";
+const KEYS: &str = "q quit  ? keys  TAB hosts  s order  / filter  p pause  k kill  ENTER details";
 
 const HELP: &str = "\
 q, ESC         quit
@@ -41,6 +41,8 @@ p, blank       hold the screen
 arrows, PgUp, PgDn, Home, End
                choose a row
 ENTER          all about the chosen session
+k              remove the chosen session, or all of the chosen
+               host that are shown; asks before it does
 Ctrl-Z         stop; `fg` goes on";
 
 /// Draws everything.
@@ -74,6 +76,10 @@ pub fn draw(frame: &mut Frame, model: &mut Model) {
             if let Some(session) = model.chosen_session() {
                 window(frame, "session", details(session));
             }
+        }
+        Some(Popup::Kill(victim)) => {
+            let question = format!("remove {}?\n\ny: yes    any other key: no", victim.text);
+            window(frame, "remove", question);
         }
         None => {}
     }
@@ -176,6 +182,9 @@ fn last_line(model: &Model, paint: Paint) -> Line<'static> {
     }
     if let Some(trouble) = &model.trouble {
         return Line::styled(format!("{trouble}; trying again"), paint.bad());
+    }
+    if let Some(notice) = &model.notice {
+        return Line::styled(notice.clone(), paint.strong());
     }
     Line::raw(KEYS)
 }

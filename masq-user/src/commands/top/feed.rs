@@ -15,9 +15,11 @@ use std::{
 use anyhow::{Context as _, anyhow};
 
 use crate::{
+    commands::flush::sentence,
     control::{
         client,
         filter::Filter,
+        flush::Flush,
         proto::{Answer, Ask, Stats, Top, TopQuery},
     },
     error::Result,
@@ -38,6 +40,8 @@ pub enum News {
     Top(Box<Top>, u64),
     /// The daemon does not answer, and why.
     Trouble(String),
+    /// What has become of sessions that were to be removed.
+    Notice(String),
     /// A signal says to end.
     Ended,
 }
@@ -71,6 +75,16 @@ impl Feed {
         self.listen(filter)
     }
 
+    /// Has sessions removed, while the screen goes on.
+    pub fn kill(&self, filter: Filter) -> Result<()> {
+        let (instance, sender) = (self.instance.clone(), self.sender.clone());
+        spawn("kill", move || {
+            let notice = remove(&instance, filter, &sender).unwrap_or_else(|e| e.to_string());
+            // Whoever has left does not want to know.
+            let _ = sender.send(News::Notice(notice));
+        })
+    }
+
     fn listen(&self, filter: Filter) -> Result<()> {
         let listener = Listener {
             instance: self.instance.clone(),
@@ -89,7 +103,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 fn ask_for_stats(instance: &str, sender: &Sender<News>) {
-    let ask = || match client::ask(Some(instance), Ask::Stats)?.answer()? {
+    let ask = || match client::ask(Some(instance), Ask::Stats)?.quietly().answer()? {
         Answer::Stats(stats) => Ok(News::Stats(stats, Instant::now())),
         _ => Err(anyhow!("the running masq gave an unexpected answer").into()),
     };
@@ -99,6 +113,22 @@ fn ask_for_stats(instance: &str, sender: &Sender<News>) {
             return;
         }
         thread::sleep(INTERVAL);
+    }
+}
+
+/// Removes sessions, and returns what is to be said of it.
+fn remove(instance: &str, filter: Filter, sender: &Sender<News>) -> Result<String> {
+    // With a filter that lets everything through there is no host, nor session, that was chosen.
+    let flush = Flush { filter, all: false, dry_run: false };
+    let mut client = client::ask(Some(instance), Ask::Flush(flush))?.quietly();
+    loop {
+        match client.answer()? {
+            Answer::Progress(done) => {
+                let _ = sender.send(News::Notice(format!("removing: {done} sessions so far")));
+            }
+            Answer::Flushed(flushed) => return Ok(sentence(flushed)),
+            _ => return Err(anyhow!("the running masq gave an unexpected answer").into()),
+        }
     }
 }
 
@@ -128,7 +158,8 @@ impl Listener {
 
     /// Ends well only if nobody wants to know any more.
     fn listen(&self) -> Result<()> {
-        let mut client = client::ask(Some(&self.instance), Ask::Top(self.query.clone()))?;
+        let client = client::ask(Some(&self.instance), Ask::Top(self.query.clone()))?;
+        let mut client = client.quietly();
         while self.is_wanted() {
             let Answer::Top(top) = client.answer()? else {
                 return Err(anyhow!("the running masq gave an unexpected answer").into());

@@ -2,7 +2,7 @@
 //!
 //! [`feed`] asks the daemon, in threads of its own; [`model`] is what is known and what keys do with
 //! it; [`draw`] puts it on the screen; [`screen`] is the terminal itself. It knows nothing that the
-//! control socket does not say, and changes nothing.
+//! control socket does not say, and changes nothing but what the user removes.
 
 mod draw;
 mod feed;
@@ -10,6 +10,7 @@ mod format;
 mod model;
 mod rates;
 mod screen;
+mod victim;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -82,6 +83,7 @@ fn watch(
                     Action::Quit => return Ok(()),
                     Action::Suspend => screen.suspend().context("cannot leave the terminal")?,
                     Action::Filter(filter) => feed.filter(filter)?,
+                    Action::Kill(filter) => feed.kill(filter)?,
                 },
                 Input::Resized => {}
                 Input::Gone => return Ok(()),

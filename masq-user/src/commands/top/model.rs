@@ -4,7 +4,7 @@ use std::{cmp::Reverse, time::Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{feed::News, rates::Rates};
+use super::{feed::News, rates::Rates, victim::Victim};
 use crate::{
     cli::{SessionFilter, written},
     control::{
@@ -65,6 +65,8 @@ pub enum Popup {
     Help,
     /// All about the chosen session.
     Details,
+    /// Whether these sessions are really to be removed.
+    Kill(Victim),
 }
 
 /// What a key asks of others.
@@ -78,6 +80,8 @@ pub enum Action {
     Suspend,
     /// Look at other sessions.
     Filter(Filter),
+    /// Remove sessions.
+    Kill(Filter),
 }
 
 /// A filter that is being typed.
@@ -120,6 +124,8 @@ pub struct Model {
     pub prompt: Option<Prompt>,
     /// Why the daemon does not answer.
     pub trouble: Option<String>,
+    /// What has become of sessions that were to be removed; until the next key.
+    pub notice: Option<String>,
     /// Whether colours are used.
     pub colours: bool,
 }
@@ -141,6 +147,7 @@ impl Model {
             popup: None,
             prompt: None,
             trouble: None,
+            notice: None,
             colours,
         }
     }
@@ -149,6 +156,7 @@ impl Model {
     pub fn learn(&mut self, news: News, generation: u64) {
         match news {
             News::Trouble(text) => self.trouble = Some(text),
+            News::Notice(text) => self.notice = Some(text),
             News::Stats(..) | News::Top(..) if self.paused => {}
             News::Stats(stats, at) => {
                 let elapsed = at.saturating_duration_since(self.stats_at);
@@ -219,8 +227,20 @@ impl Model {
         top.sessions.get(self.row)
     }
 
+    /// What `k` would remove: the chosen session, or those of the chosen host.
+    fn victim(&self) -> Option<Victim> {
+        match self.view {
+            View::Sessions => self.chosen_session().and_then(Victim::session),
+            View::Hosts => {
+                let host = self.top.as_ref()?.hosts.get(self.row)?;
+                Some(Victim::host(host, &self.filter))
+            }
+        }
+    }
+
     /// Does what a key says.
     pub fn key(&mut self, key: KeyEvent) -> Action {
+        self.notice = None;
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
                 KeyCode::Char('c') => Action::Quit,
@@ -235,9 +255,13 @@ impl Model {
         if self.prompt.is_some() {
             return self.typed(key.code);
         }
-        if self.popup.take().is_some() {
-            // Any key closes it, and only that.
-            return Action::None;
+        match self.popup.take() {
+            Some(Popup::Kill(victim)) if key.code == KeyCode::Char('y') => {
+                return Action::Kill(victim.filter);
+            }
+            // Any other key closes it, and only that.
+            Some(_) => return Action::None,
+            None => {}
         }
         match key.code {
             KeyCode::Char('q') | KeyCode::Esc => return Action::Quit,
@@ -258,6 +282,7 @@ impl Model {
             KeyCode::Char('/' | 'f') => {
                 self.prompt = Some(Prompt { text: written(&self.filter), error: None });
             }
+            KeyCode::Char('k') => self.popup = self.victim().map(Popup::Kill),
             KeyCode::Char('p' | ' ') => self.paused = !self.paused,
             KeyCode::Up => self.choose(self.row.saturating_sub(1)),
             KeyCode::Down => self.choose(self.row + 1),

@@ -129,21 +129,24 @@ impl Board {
     }
 }
 
-/// Those that are among the first `limit` of any order, in the first order.
+/// Those that are among the first `limit` of any order, in the first order. Only these are sorted: of
+/// the hosts there may be many.
 fn best_of_each<T, const N: usize>(
     mut items: Vec<T>,
     limit: usize,
     orders: [Score<T>; N],
 ) -> Vec<T> {
-    items.sort_by_key(|item| Reverse(orders[0](item)));
-    let mut kept: HashSet<usize> = (0..items.len().min(limit)).collect();
-    for order in &orders[1..] {
-        let mut places: Vec<_> = (0..items.len()).collect();
-        places.sort_by_key(|&place| Reverse(order(&items[place])));
-        kept.extend(places.into_iter().take(limit));
+    let mut kept = vec![items.len() <= limit; items.len()];
+    let mut places: Vec<_> = (0..items.len()).collect();
+    if items.len() > limit {
+        for order in &orders {
+            places.select_nth_unstable_by_key(limit, |&place| Reverse(order(&items[place])));
+            places[..limit].iter().for_each(|&place| kept[place] = true);
+        }
     }
-    let mut place = 0..;
-    items.retain(|_| place.next().is_some_and(|place| kept.contains(&place)));
+    let mut kept = kept.into_iter();
+    items.retain(|_| kept.next() == Some(true));
+    items.sort_by_key(|item| Reverse(orders[0](item)));
     items
 }
 
@@ -217,6 +220,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::control::session;
 
     const NOW: Tick = Tick(1_000);
 
@@ -236,7 +240,7 @@ mod tests {
         (pair.outbound.bytes, pair.inbound.bytes) = (bytes[0], bytes[1]);
         for (half, sent) in [pair.outbound, pair.inbound].iter().zip(sent) {
             board.count(half, sent);
-            board.rank(half, &super::super::ends(half), sent, NOW);
+            board.rank(half, &session::ends_of(half), sent, NOW);
         }
     }
 

@@ -14,6 +14,10 @@ use masq_common::{
 /// Halves that are remembered: what fits a hash table of 2^18 places.
 const ROOM: usize = (1 << 18) / 8 * 7;
 
+/// Whoever has sent so shortly before the first look will send until the second one, as far as anybody
+/// can tell.
+const RECENT: Span = Span::from_secs(1);
+
 /// One half at the last look.
 #[derive(Clone, Copy, Debug)]
 struct Past {
@@ -23,7 +27,7 @@ struct Past {
     sent: u64,
     /// In which look it was seen.
     look: u32,
-    /// Whether a packet of it has passed since the look before.
+    /// Whether a packet of it has passed since the look before; before the first one, [recently](RECENT).
     active: bool,
 }
 
@@ -54,9 +58,8 @@ impl Memory {
     /// What a half has sent since the last look; nothing in the first one.
     pub fn sent(&mut self, half: &SessionHalf, now: Tick) -> u64 {
         let Self { look, elapsed, .. } = *self;
-        let within = |tick: Tick| elapsed.is_some_and(|elapsed| now.since(tick) <= elapsed);
         let count = self.halves.len();
-        let active = within(half.last_seen);
+        let active = now.since(half.last_seen) <= elapsed.unwrap_or(RECENT);
         match self.halves.entry(half.key()) {
             Entry::Occupied(mut past) => {
                 let past = past.get_mut();
@@ -67,7 +70,8 @@ impl Memory {
             }
             Entry::Vacant(place) => {
                 // An old one may have been there without being remembered.
-                let sent = if within(half.created) { half.bytes } else { 0 };
+                let is_new = elapsed.is_some_and(|elapsed| now.since(half.created) <= elapsed);
+                let sent = if is_new { half.bytes } else { 0 };
                 if count < self.room / 2 || count < self.room && active {
                     place.insert(Past { bytes: half.bytes, sent, look, active });
                 } else {
@@ -150,7 +154,6 @@ mod tests {
     fn without_room_those_that_send_are_remembered() {
         let mut memory = memory(8);
         let mut bytes = [0_u64; 20];
-        let mut not_remembered = 0;
         let mut last = [0_u64; 20];
         for look in 0..4_u32 {
             memory.begin((look > 0).then_some(Span(8)));
@@ -163,11 +166,12 @@ mod tests {
                 let half = half(port, bytes[usize::from(port)], 1, seen);
                 last[usize::from(port)] = memory.sent(&half, Tick(now));
             }
-            not_remembered = memory.end();
+            let not_remembered = memory.end();
             assert!(memory.halves.len() <= 8);
+            assert!(not_remembered >= 12, "{not_remembered}");
+            // From the second look on.
+            assert_eq!(last[17..], [if look > 0 { 1_000 } else { 0 }; 3], "look {look}");
+            assert_eq!(last[..17], [0; 17], "look {look}");
         }
-        assert!(not_remembered >= 12, "{not_remembered}");
-        assert_eq!(last[17..], [1_000; 3]);
-        assert_eq!(last[..17], [0; 17]);
     }
 }

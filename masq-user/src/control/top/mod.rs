@@ -2,43 +2,42 @@
 //!
 //! A session knows how many bytes it has sent, not how many a second. Rates are what it has sent
 //! since the look before, so the daemon remembers each half from look to look ([`memory`]), and sums
-//! up and ranks as it goes through the table once ([`board`]). Both are bounded, and so is the time:
-//! a look is taken in slices with a rest after each, and the looks are far enough apart that a
-//! watcher costs a quarter of one CPU at most.
+//! up and ranks as it goes through the table once ([`board`]). Both are bounded, and so is the time: looks
+//! are taken [aside](super::aside), and far enough apart that a watcher costs a quarter of one CPU at most.
 
 mod board;
 mod memory;
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use masq_common::{
-    flow::TCP,
-    session::{SessionHalf, flags, phase_of},
-    time::{Span, TICK_SHIFT},
+    flow::FlowKey,
+    session::SessionPair,
+    settings::Settings,
+    time::{Span, TICK_SHIFT, Tick},
 };
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use self::{board::Board, memory::Memory};
 use super::{
+    aside::{Aside, Teller},
     filter::{Ends, Filter},
-    listing,
+    pairs::{self, LookUp, Pairs},
     proto::{Answer, Top, TopQuery, TopSession},
     server::{Reply, Subject},
+    session,
 };
-use crate::clock;
+use crate::{clock, maps::Sessions};
 
 /// Halves that are read in one go.
-const BATCH: usize = 512;
-
-/// How long the table is read before the other services get their turn.
-const SLICE: Duration = Duration::from_millis(2);
-
-/// How long they get it.
-const REST: Duration = Duration::from_millis(2);
+const BATCH: usize = 4096;
 
 /// Part of the time that a watcher may cost, as a divisor.
 const SHARE: u32 = 4;
@@ -85,81 +84,116 @@ pub async fn watch(subject: &Subject, query: &TopQuery, reply: &mut Reply) -> Re
     let mut before = None;
     loop {
         let began = Instant::now();
-        let elapsed = before.map(|before| began - before);
-        let (top, busy) = look(subject, &query.filter, limit, elapsed, &mut memory).await?;
+        let look = Look {
+            sessions: Arc::clone(&subject.plane.sessions),
+            settings: subject.plane.policy.borrow().settings.get()?,
+            wans: subject.config.get().wans.clone(),
+            filter: query.filter.clone(),
+            limit,
+            elapsed: before.map(|before| began - before),
+        };
+        let aside = Aside::begin(move |teller| Ok((look.take(&mut memory, &teller)?, memory)));
+        let (top, remembered) = aside.outcome().await?;
+        memory = remembered;
+        let spent = began.elapsed();
         reply.send(&Answer::Top(Box::new(top))).await?;
         let interval = if before.is_none() { FIRST_INTERVAL } else { wanted };
         before = Some(began);
-        sleep_until(began + interval.max(busy * SHARE)).await;
+        sleep_until(began + interval.max(spent * SHARE)).await;
     }
 }
 
-/// Goes through the table once; also says how long that has kept the CPU busy.
-async fn look(
-    subject: &Subject,
-    filter: &Filter,
+/// A look at the table, and all that it takes.
+struct Look {
+    sessions: Arc<Sessions>,
+    settings: Settings,
+    wans: Vec<String>,
+    filter: Filter,
     limit: usize,
+    /// Since the look before.
     elapsed: Option<Duration>,
-    memory: &mut Memory,
-) -> Result<(Top, Duration)> {
-    let Subject { config, plane, .. } = subject;
-    let config = config.get();
-    let settings = plane.policy.borrow().settings.get()?;
-    let mut board = Board::new(limit);
-    let mut busy = Duration::ZERO;
-    memory.begin(elapsed.map(ticks));
-    let mut batches = plane.sessions.batches(BATCH);
-    let mut slice_began = Instant::now();
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
-        let now = clock::now(settings.clock_offset)?;
-        for half in halves {
-            let sent = memory.sent(half, now);
-            board.count(half, sent);
-            let ends = ends(half);
-            if !filter.matches_ends(&ends) {
-                continue;
-            }
-            if filter.phase.is_some() {
-                // The only condition that takes both halves; a session that has gone has none.
-                let Some(other) = plane.sessions.get(&half.partner())? else { continue };
-                let phase = phase_of(half, &other).as_str();
-                if !filter.matches_phase((half.protocol == TCP).then_some(phase)) {
+}
+
+impl Look {
+    /// Goes through the table once; takes long.
+    fn take(&self, memory: &mut Memory, teller: &Teller<()>) -> Result<Top> {
+        let Self { sessions, settings, filter, .. } = self;
+        let mut board = Board::new(self.limit);
+        memory.begin(self.elapsed.map(ticks));
+        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
+        let mut pairs = Pairs::new(0, look_up);
+        let mut batches = sessions.batches(BATCH);
+        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+            let now = clock::now(settings.clock_offset)?;
+            for half in halves {
+                let sent = memory.sent(half, now);
+                board.count(half, sent);
+                let ends = session::ends_of(half);
+                if !filter.matches_ends(&ends) {
                     continue;
                 }
+                if filter.phase.is_none() {
+                    board.rank(half, &ends, sent, now);
+                } else if let Some(pair) = pairs.meet(half)? {
+                    // The only condition that takes both halves.
+                    rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
+                }
             }
-            board.rank(half, &ends, sent, now);
+            teller.check()?;
         }
-        let spent = slice_began.elapsed();
-        if spent >= SLICE {
-            busy += spent;
-            sleep(REST).await;
-            slice_began = Instant::now();
+        let now = clock::now(settings.clock_offset)?;
+        for key in pairs.into_rest() {
+            if let Some(pair) = pairs::left_over(&key, look_up)? {
+                let ends = session::ends(&pair.outbound);
+                rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
+            }
+        }
+        let not_remembered = memory.end();
+        let shown = self.candidates(&board, memory)?;
+        Ok(Top {
+            elapsed_ms: self.elapsed.map(|elapsed| elapsed.as_millis() as u64),
+            not_remembered,
+            ..board.finish(shown, PerSecond(self.elapsed))
+        })
+    }
+
+    /// The sessions that may be at the top.
+    fn candidates(&self, board: &Board, memory: &Memory) -> Result<Vec<TopSession>> {
+        let Self { sessions, settings, wans, .. } = self;
+        let now = clock::now(settings.clock_offset)?;
+        let per_second = PerSecond(self.elapsed);
+        let mut found = Vec::new();
+        for key in board.candidates() {
+            // They may have gone since.
+            let Some(outbound) = sessions.get(&key)? else { continue };
+            let Some(inbound) = sessions.get(&outbound.partner())? else { continue };
+            let ends = session::ends(&outbound);
+            let shown = session::session(&outbound, &inbound, &ends, &settings.timeouts, now, wans);
+            found.extend(shown.map(|session| TopSession {
+                session,
+                rate_out: per_second.of(memory.last_sent(&key)),
+                rate_in: per_second.of(memory.last_sent(&inbound.key())),
+            }));
+        }
+        Ok(found)
+    }
+}
+
+/// Sums and ranks both halves of a session if its phase is the one that is looked for.
+fn rank_by_phase(
+    pair: &SessionPair,
+    ends: &Ends,
+    filter: &Filter,
+    memory: &Memory,
+    board: &mut Board,
+    now: Tick,
+) {
+    let SessionPair { outbound, inbound } = pair;
+    if filter.matches_phase(session::phase(outbound, inbound)) {
+        for half in [outbound, inbound] {
+            board.rank(half, ends, memory.last_sent(&half.key()), now);
         }
     }
-    busy += slice_began.elapsed();
-    let not_remembered = memory.end();
-    let now = clock::now(settings.clock_offset)?;
-    let per_second = PerSecond(elapsed);
-    let mut sessions = Vec::new();
-    for key in board.candidates() {
-        // They may have gone since.
-        let Some(outbound) = plane.sessions.get(&key)? else { continue };
-        let Some(inbound) = plane.sessions.get(&outbound.partner())? else { continue };
-        let ends = listing::ends(&outbound);
-        let timeouts = &settings.timeouts;
-        let shown = listing::session(&outbound, &inbound, &ends, timeouts, now, &config.wans);
-        sessions.extend(shown.map(|session| TopSession {
-            session,
-            rate_out: per_second.of(memory.last_sent(&key)),
-            rate_in: per_second.of(memory.last_sent(&inbound.key())),
-        }));
-    }
-    let top = Top {
-        elapsed_ms: elapsed.map(|elapsed| elapsed.as_millis() as u64),
-        not_remembered,
-        ..board.finish(sessions, per_second)
-    };
-    Ok((top, busy))
 }
 
 /// Bytes a second, from the bytes between two looks.
@@ -179,43 +213,9 @@ fn ticks(elapsed: Duration) -> Span {
     Span(u32::try_from(ticks).unwrap_or(u32::MAX / 2).saturating_add(1))
 }
 
-/// The ends of a session, told by either half.
-fn ends(half: &SessionHalf) -> Ends {
-    if half.is_outbound() {
-        return listing::ends(half);
-    }
-    let external = (half.from.destination, half.from.destination_id);
-    let flags = half.flags | flags::OUTBOUND;
-    listing::ends(&SessionHalf::new(half.partner(), external, flags, half.wan, half.created))
-}
-
 #[cfg(test)]
 mod tests {
-    use masq_common::{
-        be::{Addr, Id},
-        flow::{ICMP, Tuple, UDP},
-        session::SessionPair,
-        time::Tick,
-    };
-
     use super::*;
-
-    #[test]
-    fn both_halves_tell_the_same_ends() {
-        for (protocol, remote) in [(TCP, 443), (UDP, 53), (ICMP, 0)] {
-            let key = Tuple {
-                source: Addr::from_octets([192, 168, 1, 10]),
-                destination: Addr::from_octets([198, 51, 100, 1]),
-                source_id: Id::new(40_000),
-                destination_id: Id::new(remote),
-            }
-            .key(protocol);
-            let external = Addr::from_octets([203, 0, 113, 5]);
-            let pair = SessionPair::masquerade(key, external, Id::new(61_001), 0, 0, Tick(1));
-            assert_eq!(ends(&pair.outbound), ends(&pair.inbound), "protocol {protocol}");
-            assert_eq!(ends(&pair.inbound).external.port, 61_001);
-        }
-    }
 
     #[test]
     fn no_more_than_a_few_may_watch() {

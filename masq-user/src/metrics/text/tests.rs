@@ -10,8 +10,23 @@ use crate::control::sample;
 const DASHBOARD: &str = include_str!("../../../../docs/observe/dashboard.json");
 const ALERTS: &str = include_str!("../../../../docs/observe/alerts.yml");
 
+/// A host, and those that share an account.
+fn hosts() -> Arc<[Host]> {
+    let host = Host {
+        address: Some([192, 168, 1, 10].into()),
+        sessions: 3,
+        sessions_ended: 9,
+        packets_out: 11,
+        bytes_out: u64::MAX,
+        packets_in: 12,
+        bytes_in: 2_000,
+    };
+    let others = Host { address: None, bytes_in: 7, ..Host::default() };
+    [host, others].into()
+}
+
 fn scrape(format: Format) -> String {
-    write(sample::stats(), format).unwrap()
+    write(sample::stats(), hosts(), format).unwrap()
 }
 
 /// The samples of a scrape: name and labels, value.
@@ -61,6 +76,12 @@ fn a_scrape_says_what_stats_says() {
             ("masq_slow_path_waiting{what=\"first_packets\"}", 7),
             ("masq_slow_path_waiting{what=\"fragments\"}", 1),
             ("masq_slow_path_waiting_bytes", 1_480),
+            ("masq_host_bytes_total{host=\"192.168.1.10\",direction=\"out\"}", u64::MAX),
+            ("masq_host_bytes_total{host=\"192.168.1.10\",direction=\"in\"}", 2_000),
+            ("masq_host_bytes_total{host=\"others\",direction=\"in\"}", 7),
+            ("masq_host_packets_total{host=\"192.168.1.10\",direction=\"out\"}", 11),
+            ("masq_host_packets_total{host=\"192.168.1.10\",direction=\"in\"}", 12),
+            ("masq_host_sessions{host=\"192.168.1.10\"}", 3),
         ] {
             assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
         }
@@ -71,6 +92,12 @@ fn a_scrape_says_what_stats_says() {
         }
         assert!(!samples.contains_key("masq_wan_has_address{wan=\"eth1\"}"));
     }
+}
+
+#[test]
+fn without_hosts_nothing_is_said_of_them() {
+    let text = write(sample::stats(), Arc::default(), Format::Prometheus).unwrap();
+    assert!(!text.contains("masq_host"), "{text}");
 }
 
 #[test]

@@ -193,6 +193,13 @@ fn costs(record: &Record) -> Vec<Goal> {
         let rows = rows.filter(|row| row.situation.ends_with(sections::SWEPT));
         rows.map(|row| row.values.greatest()).max_by(f64::total_cmp)
     };
+    let prompt = || {
+        let rows = record.rows_of(Section::Commands, Metric::CommandTime);
+        let rows = rows.filter(|row| sections::is_prompt(&row.contender));
+        rows.map(|row| row.median()).max_by(f64::total_cmp)
+    };
+    let waited = record.rows_of(Section::Commands, Metric::Wait);
+    let waited = waited.map(|row| row.values.greatest()).max_by(f64::total_cmp);
     use Bound::AtMost;
     vec![
         goal("memory of a session, both halves, bytes", AtMost(256.0), value(record, pair, XDP)),
@@ -209,6 +216,8 @@ fn costs(record: &Record) -> Vec<Goal> {
             swept(Metric::Loss).map(|loss| 100.0 * loss),
         ),
         goal("longest pause in a sweep, ms", AtMost(10.0), swept(Metric::Gap).map(|gap| 1e3 * gap)),
+        goal("any command but a whole list, s", AtMost(1.0), prompt()),
+        goal("another answer during a command, ms", AtMost(50.0), waited.map(|wait| 1e3 * wait)),
     ]
 }
 

@@ -42,11 +42,15 @@ pub enum Metric {
     DaemonTime,
     /// Longest time between two packets at the sink.
     Gap,
+    /// From the start of a command to its end.
+    CommandTime,
+    /// Longest time for an answer of the daemon while it is busy with another one.
+    Wait,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::PacketRate,
         Self::WallRate,
         Self::CpuShare,
@@ -65,6 +69,8 @@ impl Metric {
         Self::StartTime,
         Self::DaemonTime,
         Self::Gap,
+        Self::CommandTime,
+        Self::Wait,
     ];
 
     /// For headings, with the unit of [`Metric::show`].
@@ -88,6 +94,8 @@ impl Metric {
             Self::StartTime => "Start to ready, ms",
             Self::DaemonTime => "CPU time of the daemon, s",
             Self::Gap => "Longest time without a packet, ms",
+            Self::CommandTime => "Time of a command, s",
+            Self::Wait => "Longest time for another answer meanwhile, ms",
         }
     }
 
@@ -103,8 +111,8 @@ impl Metric {
             Self::Median | Self::P99 => (1e6, 1),
             Self::Charged | Self::Resident => (1.0 / 1048576.0, 1),
             Self::StartTime => (1e3, 0),
-            Self::DaemonTime => (1.0, 2),
-            Self::Gap => (1e3, 2),
+            Self::DaemonTime | Self::CommandTime => (1.0, 2),
+            Self::Gap | Self::Wait => (1e3, 2),
         }
     }
 
@@ -116,6 +124,11 @@ impl Metric {
     /// A value as text.
     pub fn show(self, value: f64) -> String {
         format!("{:.*}", self.scale().1, self.shown(value))
+    }
+
+    /// Whether the worst counts, not what is usual.
+    pub const fn is_extreme(self) -> bool {
+        matches!(self, Self::Gap | Self::Wait)
     }
 
     /// Whether what contenders reach is compared, as a ratio: and more is better, or less.

@@ -47,7 +47,7 @@ impl Table {
             let Some(row) = record.row(section, contender, situation, metric) else {
                 return String::new();
             };
-            let value = if metric == Metric::Gap { row.values.greatest() } else { row.median() };
+            let value = if metric.is_extreme() { row.values.greatest() } else { row.median() };
             match relative(record, row) {
                 Some(ratio) if record.reference(row).is_some_and(|other| !same(row, other)) => {
                     compared = true;

@@ -165,3 +165,19 @@ fn without_colours_there_are_none() {
     model.popup = Some(Popup::Help);
     assert!(!coloured(&mut model));
 }
+
+#[test]
+fn the_question_says_what_will_be_removed() {
+    let mut model = model();
+    let press = |model: &mut Model, key| {
+        model.key(ratatui::crossterm::event::KeyCode::Char(key).into());
+    };
+    press(&mut model, 'k');
+    let shown = lines(&mut model, 80, 24);
+    line_with(&shown, "remove the tcp session");
+    line_with(&shown, "192.168.1.10:40001 -> 198.51.100.1:443?");
+    line_with(&shown, "y: yes");
+    press(&mut model, 'n');
+    model.learn(News::Notice("removed 1 session".into()), 0);
+    assert_eq!(lines(&mut model, 80, 24)[23], "removed 1 session");
+}

@@ -177,3 +177,45 @@ fn any_key_closes_a_window_and_does_nothing_else() {
     press(&mut model, KeyCode::Enter);
     assert_eq!(model.popup, None, "a host has no details");
 }
+
+#[test]
+fn sessions_are_removed_only_when_the_question_is_answered_with_yes() {
+    let mut model = model();
+    press(&mut model, KeyCode::Down);
+    for no in [KeyCode::Char('n'), KeyCode::Esc, KeyCode::Enter, KeyCode::Char('k')] {
+        assert_eq!(press(&mut model, KeyCode::Char('k')), Action::None);
+        assert!(matches!(model.popup, Some(Popup::Kill(_))));
+        assert_eq!(press(&mut model, no), Action::None, "{no:?}");
+        assert_eq!(model.popup, None);
+    }
+    assert_eq!(press(&mut model, KeyCode::Char('y')), Action::None, "nothing was asked");
+    press(&mut model, KeyCode::Char('k'));
+    // What was asked about is what is removed, even if another one is chosen by now.
+    let other = Top { sessions: vec![session(11, 7, (0, 0), 0, 0)], ..look() };
+    model.learn(News::Top(Box::new(other), 0), 0);
+    let Action::Kill(filter) = press(&mut model, KeyCode::Char('y')) else { panic!("no kill") };
+    assert_eq!(filter.inside, Some("192.168.1.10:40002".parse().unwrap()));
+    assert_eq!(filter.remote, Some("198.51.100.1:443".parse().unwrap()));
+    assert_eq!(filter.protocol, Some(6));
+}
+
+#[test]
+fn all_sessions_of_a_host_are_removed_in_its_table() {
+    let mut model = model();
+    press(&mut model, KeyCode::Tab);
+    press(&mut model, KeyCode::Down);
+    press(&mut model, KeyCode::Char('k'));
+    let Some(Popup::Kill(victim)) = &model.popup else { panic!("no question") };
+    assert_eq!(victim.text, "all 9 sessions of 192.168.1.11");
+    let inside = Some("192.168.1.11".parse().unwrap());
+    let expected = Filter { inside, ..Filter::default() };
+    assert_eq!(press(&mut model, KeyCode::Char('y')), Action::Kill(expected));
+    model.learn(News::Notice("removed 9 sessions".into()), 0);
+    assert_eq!(model.notice.as_deref(), Some("removed 9 sessions"));
+    press(&mut model, KeyCode::Up);
+    assert_eq!(model.notice, None);
+    // Nothing to choose, nothing to remove.
+    model.top = None;
+    press(&mut model, KeyCode::Char('k'));
+    assert_eq!(model.popup, None);
+}

@@ -1,6 +1,7 @@
 //! The parts of the benchmark, a file each. A part builds its own networks, measures all contenders
 //! in turn, round after round, and writes what it finds into the record.
 
+mod commands;
 mod cores;
 mod exhausted;
 mod latency;
@@ -25,6 +26,7 @@ use masq_tests::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    commands::is_prompt,
     cores::SITUATIONS as CORES,
     exhausted::{FULL, NO_PORTS},
     latency::HALF_OF_NFTABLES,
@@ -59,11 +61,13 @@ pub enum Section {
     Memory,
     /// The sweeper at work.
     Sweep,
+    /// Commands with large tables.
+    Commands,
 }
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Rate,
         Self::Scale,
         Self::Cores,
@@ -74,6 +78,7 @@ impl Section {
         Self::Tcp,
         Self::Memory,
         Self::Sweep,
+        Self::Commands,
     ];
 
     /// For headings.
@@ -89,6 +94,7 @@ impl Section {
             Self::Tcp => "TCP throughput",
             Self::Memory => "Memory, and the time of a start",
             Self::Sweep => "Expiry of many sessions at once",
+            Self::Commands => "Commands with many sessions",
         }
     }
 
@@ -108,6 +114,7 @@ impl Section {
             Self::Tcp => tcp::measure(run),
             Self::Memory => memory::measure(run),
             Self::Sweep => sweep::measure(run),
+            Self::Commands => commands::measure(run),
         }
     }
 }

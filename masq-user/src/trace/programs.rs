@@ -1,0 +1,98 @@
+//! Traced programs: the kernel object once more, with the maps of the programs that are at work.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, MapData, MapInfo, RingBuf},
+    programs::{SchedClassifier, Xdp},
+};
+use masq_common::{
+    abi::{TRACED, maps, programs},
+    trace::Filter,
+};
+
+use crate::{
+    config::Config,
+    maps::take,
+    next_hops::Offsets,
+    plane::{self, LOG_MAP, OBJECT, Plane},
+    survival::{self, pins::Pins},
+};
+
+/// All that is needed to load traced programs on a thread of its own: the verifier takes seconds.
+pub struct Recipe {
+    pins: Vec<(String, PathBuf)>,
+    sizes: Vec<(&'static str, u32)>,
+    classifiers: Vec<String>,
+    offsets: bool,
+}
+
+/// Traced programs, and what they record.
+pub struct Recording {
+    /// The programs.
+    pub ebpf: Ebpf,
+    /// What they write.
+    pub ring: RingBuf<MapData>,
+    /// What they are to record.
+    pub filter: Array<MapData, Filter>,
+}
+
+impl Recipe {
+    /// The same programs as those of `plane`, whose maps are pinned in `pins`.
+    ///
+    /// # Errors
+    /// If those pins are somebody else's by now: programs with other maps would translate otherwise.
+    pub fn new(plane: &Plane, config: &Config, pins: &Pins) -> Result<Self> {
+        let names = plane::definitions()?.into_iter().map(|map| map.name);
+        let pins: Vec<_> = names.map(|name| (name.clone(), pins.map(&name))).collect();
+        let ours = plane.with_fast_xdp(|program| {
+            let info = program.info().context("cannot ask about a program")?;
+            Ok(info.map_ids().context("cannot ask for the maps of a program")?.unwrap_or_default())
+        })?;
+        for (name, path) in &pins {
+            let pinned = MapInfo::from_pin(path).with_context(|| {
+                format!("the table {name} is pinned no more; `masq run` after `masq stop` helps")
+            })?;
+            if name == maps::SESSIONS && !ours.contains(&pinned.id()) {
+                bail!("the pinned tables are not those that are in use");
+            }
+        }
+        Ok(Self {
+            pins,
+            sizes: survival::sizes(config).to_vec(),
+            classifiers: plane.classifiers(),
+            offsets: plane.asks_always.is_none(),
+        })
+    }
+
+    /// Loads the programs.
+    pub fn load(&self) -> Result<Recording> {
+        let offsets = if self.offsets { Some(Offsets::of_the_kernel()?) } else { None };
+        let mut loader = EbpfLoader::new();
+        // Not the developers' log as well: both together may be too much for the verifier.
+        loader.override_global(aya_log::LEVEL, &0_u8, false);
+        loader.override_global(TRACED, &1_u8, true);
+        if let Some(offsets) = &offsets {
+            offsets.tell(&mut loader);
+        }
+        for &(name, entries) in &self.sizes {
+            loader.map_max_entries(name, entries);
+        }
+        for (name, path) in &self.pins {
+            loader.map_pin_path(name, path.as_path());
+        }
+        loader.map_max_entries(LOG_MAP, 4096);
+        let mut ebpf = loader.load(OBJECT).context("the kernel refused the tracing programs")?;
+        let filter = take(&mut ebpf, maps::TRACE_FILTER)?.try_into()?;
+        let ring = take(&mut ebpf, maps::TRACE)?.try_into()?;
+        let program: &mut Xdp = plane::program(&mut ebpf, programs::FAST_XDP)?;
+        plane::load(programs::FAST_XDP, || program.load())?;
+        for name in &self.classifiers {
+            let program: &mut SchedClassifier = plane::program(&mut ebpf, name)?;
+            plane::load(name, || program.load())?;
+        }
+        Ok(Recording { ebpf, ring, filter })
+    }
+}
