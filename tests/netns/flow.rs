@@ -56,6 +56,11 @@ impl Datagrams {
         flow
     }
 
+    /// How many have been sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many more have been sent.
     pub fn go_on(&self, number: u64) {
         let until = self.sent.load(Ordering::Relaxed) + number;

@@ -79,7 +79,10 @@ fn packets_are_shown_and_none_is_lost(setup: Setup) {
         let external = first["after"]["source"]["port"].as_u64().expect("a port") as u16;
         assert_eq!(first["after"]["source"], end(ROUTER_WAN, external));
         let out = find(&|packet: &Value| packet["reason"] == "outbound_fast");
-        assert_eq!((&out["verdict"], &out["interface"]), (&json!("redirect"), &json!("lan0")));
+        assert_eq!(out["verdict"], "redirect");
+        // In the driver it is the port that it comes by.
+        let mut at = scene.lab.lan_ports().iter().chain(&["lan0"]);
+        assert!(at.any(|name| out["interface"] == *name), "{out}");
         let hop_limit = out["before"]["ttl"].as_u64().expect("a number");
         assert_eq!(out["after"]["ttl"], hop_limit - 1);
         let back = find(&|packet: &Value| {

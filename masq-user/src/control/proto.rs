@@ -208,6 +208,8 @@ pub struct InterfaceInfo {
 pub struct PortInfo {
     /// Its name.
     pub name: String,
+    /// Its index.
+    pub index: u32,
     /// Id of the VLAN whose frames are the interface's; null for those without a tag.
     pub vlan: Option<u16>,
     /// Where the fast path of these frames is.

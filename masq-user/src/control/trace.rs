@@ -90,9 +90,12 @@ fn told_of(bytes: &[u8], subject: &Subject, epoch: i64, frames: bool) -> Result<
         Record::from_bytes(bytes).ok_or_else(|| anyhow::anyhow!("it is of another version"))?;
     let status = subject.status.borrow();
     let name = |index| {
-        let mut interfaces = status.interfaces.iter();
-        let ours = interfaces.find(|interface| interface.index == Some(index));
-        ours.map_or_else(|| format!("if{index}"), |interface| interface.name.clone())
+        let named = status.interfaces.iter().map(|named| (named.index, &named.name));
+        // In the driver it is the ports below that packets come in and go out by.
+        let ports = status.interfaces.iter().flat_map(|named| &named.ports);
+        let mut known = named.chain(ports.map(|port| (Some(port.index), &port.name)));
+        let ours = known.find(|(known, _)| *known == Some(index));
+        ours.map_or_else(|| format!("if{index}"), |(_, name)| name.clone())
     };
     passage(&record, epoch, name, frames)
 }

@@ -205,6 +205,7 @@ impl Gateway {
             let fast = there && lane.idle.is_none();
             PortInfo {
                 name: lane.name.clone(),
+                index: lane.port,
                 vlan: (lane.vlan != 0).then_some(lane.vlan),
                 mode: if fast { Mode::Xdp } else { Mode::Tc },
                 why: lane.idle.unwrap_or(why).to_owned(),
