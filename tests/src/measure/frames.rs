@@ -18,7 +18,11 @@ use nix::net::if_::if_nametoindex;
 
 use super::{
     line::Line,
-    plan::{ETHERNET, Expectation, Gap, LENGTHS, Plan, Position, Sample, Tally, WORDS},
+    link::Link,
+    plan::{
+        ADDRESSES, ETHERNET, Expectation, Front, Gap, LENGTHS, Plan, Position, Sample,
+        TAG_AND_PPPOE, Tally, WORDS,
+    },
     stream::{BURST, Direction, Stream},
 };
 use crate::{lab::HOST_IF, netns::Namespace};
@@ -38,12 +42,16 @@ macro_rules! pod {
         )+
     };
 }
-pod!(Plan, Position, Expectation, Tally, Gap, Sample);
+pod!(Plan, Position, Expectation, Tally, Gap, Sample, Front);
 const _: () = {
-    assert!(size_of::<Plan>() == 2 * WORDS + 2 + 4 * 4 + 2 * 2 + 4 * 7 + 4 * 2 + 2 * LENGTHS);
+    const FRONT: usize = 2 * (ADDRESSES + TAG_AND_PPPOE) + 2 * 2;
+    assert!(size_of::<Front>() == FRONT);
+    assert!(
+        size_of::<Plan>() == 2 * WORDS + 2 + 4 * 4 + 2 * 2 + 4 * 7 + 4 * 2 + 2 * LENGTHS + FRONT
+    );
     assert!(size_of::<Position>() == 8 + 4 * 6 && size_of::<Gap>() == 16);
-    assert!(size_of::<Expectation>() == 16 && size_of::<Tally>() == 40);
-    assert!(size_of::<Sample>() == 2 * WORDS + 2 * 3 + 4 * 3);
+    assert!(size_of::<Expectation>() == 16 + FRONT && size_of::<Tally>() == 40);
+    assert!(size_of::<Sample>() == 2 * WORDS + 2 * 3 + 4 * 4 + FRONT);
 };
 
 impl Sub for Tally {
@@ -80,6 +88,9 @@ pub struct Frames {
     object: Ebpf,
     interfaces: [u32; 2],
     translated: bool,
+    links: [Link; 2],
+    /// Whether they arrive as they were sent, since there is no router.
+    as_sent: bool,
     stream: Option<Stream>,
 }
 
@@ -97,7 +108,9 @@ impl Frames {
         }
         let interfaces = [&line.host, &line.remote]
             .map(|end| end.run(|| if_nametoindex(HOST_IF).expect("the index of an interface")));
-        let mut frames = Self { object, interfaces, translated, stream: None };
+        let links = line.layout().topology.links();
+        let mut frames =
+            Self { object, interfaces, translated, links, as_sent: false, stream: None };
         frames.attach_sink(&line.host, HOST_IF);
         frames.attach_sink(&line.remote, HOST_IF);
         frames
@@ -115,6 +128,16 @@ impl Frames {
         });
     }
 
+    /// From now on, frames at the host and at the remote look like this.
+    pub fn set_links(&mut self, links: [Link; 2]) {
+        self.links = links;
+    }
+
+    /// From now on, frames look like this, and arrive as they were sent: there is no router.
+    pub fn set_link_without_router(&mut self, link: Link) {
+        (self.links, self.as_sent) = ([link; 2], true);
+    }
+
     /// From now on sends and expects the packets of `stream`; `gaps` if the times between them are
     /// of interest.
     pub fn prepare(&mut self, stream: Stream, gaps: bool) {
@@ -129,11 +152,14 @@ impl Frames {
                 Some(part) => stream.flows.part(part as u32, cpus.len() as u32),
                 None => stream.flows,
             };
-            Stream { flows, ..stream }.plan(self.translated)
+            Stream { flows, ..stream }.plan(self.translated, self.links)
         };
         let plans: Vec<Plan> = (0..possible_cpus()).map(plan).collect();
         let positions = vec![Position::default(); possible_cpus()];
-        let expectation = stream.expectation(self.translated, gaps);
+        let mut expectation = stream.expectation(self.translated, gaps, self.links);
+        if self.as_sent {
+            expectation.front = stream.plan(self.translated, self.links).front;
+        }
         self.per_cpu("PLAN", plans);
         self.per_cpu("POSITION", positions);
         let written = "write a map of the traffic programs";
@@ -149,7 +175,8 @@ impl Frames {
     /// If no stream was prepared, or the kernel refuses.
     pub fn send(&self, frames: u32) {
         let stream = self.stream.expect("a stream was prepared");
-        let frame = vec![0; ETHERNET + usize::from(stream.size.longest())];
+        let link = self.links[stream.direction as usize];
+        let frame = vec![0; ETHERNET + link.more() + usize::from(stream.size.longest())];
         let interface = self.interfaces[stream.direction as usize];
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, queue, egress_ifindex.
         let context: [u32; 6] = [0, frame.len() as u32, 0, interface, 0, 0];

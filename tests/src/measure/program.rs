@@ -3,7 +3,8 @@
 //! `BPF_PROG_TEST_RUN` repeats a program on the packet that it has left itself; after the first
 //! translation that is another one. So what is repeated is a small program
 //! (`masq-ebpf/src/bin/traffic/replay.rs`) that writes the headers anew and calls masq's; what it
-//! takes itself, with a program that does nothing, is taken away.
+//! takes itself, with a program that does nothing, is taken away. What can stand before the IP header is
+//! in [`below`](super::below).
 
 use std::net::Ipv4Addr;
 
@@ -15,14 +16,16 @@ use aya::{
 use masq_common::flow::UDP;
 
 use super::{
+    below::Crossing,
     frames,
-    plan::{Sample, WORDS},
+    link::Link,
+    plan::{Front, Sample, WORDS},
     series::Series,
     stream::stride,
 };
 use crate::{
     lab::{HOST_A, HOST_B, ROUTER_WAN, SERVER_1},
-    packet::{Packet, frame},
+    packet::Packet,
     program::{Bench, Hook},
 };
 
@@ -110,6 +113,18 @@ pub struct Programs {
     replay: Ebpf,
 }
 
+/// What a program is given.
+struct Given {
+    hook: Hook,
+    frame: Vec<u8>,
+    /// Over how many flows it is spread.
+    flows: u16,
+    /// Whether the program may change where the frame begins.
+    moves: bool,
+    /// What the frame begins with.
+    front: Front,
+}
+
 impl Programs {
     /// Loads everything and makes the sessions.
     ///
@@ -140,11 +155,31 @@ impl Programs {
     /// # Errors
     /// If the program did something else with the packet than it should, or could not be run.
     pub fn measure(&mut self, hook: Hook, path: Path) -> Result<f64, String> {
+        let (frame, flows) = (frame(hook, path), flows(path));
+        self.time(&Given { hook, frame, flows, moves: false, front: Front::default() }, path)
+    }
+
+    /// Nanoseconds for each established packet, of one flow or many, that comes in or leaves by
+    /// something else than plain Ethernet. Bridges have to come last.
+    ///
+    /// # Errors
+    /// As [`Programs::measure`].
+    pub fn measure_crossing(&mut self, crossing: Crossing, path: Path) -> Result<f64, String> {
+        crossing.tell(&mut self.masq);
+        let (hook, link) = (crossing.hook(), crossing.arriving());
+        let packet = packet(hook, path).bytes();
+        let front = link.front(crossing.addresses(), packet.len() as u16);
+        let frame = link.frame(crossing.addresses(), &packet);
+        self.time(&Given { hook, frame, flows: flows(path), moves: true, front }, path)
+            .map_err(|e| format!("{}: {e}", crossing.title()))
+    }
+
+    fn time(&mut self, given: &Given, path: Path) -> Result<f64, String> {
+        let hook = given.hook;
         let failed = |e: EbpfError| format!("{hook:?}: {e}");
         let counters = self.masq.counters();
-        let (frame, flows) = sample(hook, path);
         let repeat = if path == Path::First { u32::from(FLOWS) } else { REPEAT };
-        let context = self.masq.context(hook, &frame);
+        let context = self.masq.context(hook, &given.frame);
         let is_xdp = hook.is_xdp();
         let nothing = if is_xdp { "nothing_xdp" } else { "nothing_tc" };
         let nothing = self.fd(nothing).map_err(failed)?;
@@ -152,8 +187,8 @@ impl Programs {
         let mut times = [Series::default(), Series::default()];
         for _ in 0..if path == Path::First { 1 } else { TURNS } {
             for (times, target) in times.iter_mut().zip([&nothing, &program]) {
-                self.prepare(hook, &frame, flows, target).map_err(failed)?;
-                times.push(self.run(hook, &frame, &context, repeat)?);
+                self.prepare(given, target).map_err(failed)?;
+                times.push(self.run(hook, &given.frame, &context, repeat)?);
             }
         }
         self.is_as_expected(hook, path, repeat, &counters)?;
@@ -170,21 +205,28 @@ impl Programs {
         Ok(fd?.try_clone().expect("duplicate a file descriptor"))
     }
 
-    fn prepare(
-        &mut self,
-        hook: Hook,
-        frame: &[u8],
-        flows: u16,
-        target: &ProgramFd,
-    ) -> Result<(), EbpfError> {
+    fn prepare(&mut self, given: &Given, target: &ProgramFd) -> Result<(), EbpfError> {
+        let hook = given.hook;
+        // From where on it looks as with an Ethernet header.
+        let frame = &given.frame[2 * usize::from(given.front.more)..];
         let mut headers = [0; WORDS];
         for (word, pair) in headers.iter_mut().zip(frame.chunks_exact(2)) {
             *word = u16::from_ne_bytes([pair[0], pair[1]]);
         }
         let (end, first_port) = inside_port(hook, frame);
-        let flows = u32::from(flows);
-        let sample =
-            Sample { headers, end, first_port, zero: 0, flows, stride: stride(flows), flow: 0 };
+        let flows = u32::from(given.flows);
+        let size = if given.moves { given.frame.len() as u32 } else { 0 };
+        let sample = Sample {
+            headers,
+            end,
+            first_port,
+            zero: 0,
+            flows,
+            stride: stride(flows),
+            flow: 0,
+            size,
+            front: given.front,
+        };
         let missing = "a map of the traffic programs";
         let mut map: Array<_, Sample> = self.replay.map_mut("SAMPLE").expect(missing).try_into()?;
         map.set(0, sample, 0)?;
@@ -246,30 +288,37 @@ impl Programs {
     }
 }
 
-/// The packet, and over how many flows it is spread.
-fn sample(hook: Hook, path: Path) -> (Vec<u8>, u16) {
+/// The frame.
+fn frame(hook: Hook, path: Path) -> Vec<u8> {
+    let mut frame = Link::Ethernet.frame(hook.link_addresses(), &packet(hook, path).bytes());
+    if path == Path::NotOurs {
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+    }
+    frame
+}
+
+/// Over how many flows it is spread.
+const fn flows(path: Path) -> u16 {
+    match path {
+        Path::First | Path::EstablishedMany => FLOWS,
+        _ => 1,
+    }
+}
+
+/// The packet.
+fn packet(hook: Hook, path: Path) -> Packet {
     let inside = (HOST_A, FIRST_PORT);
     let outside = (ROUTER_WAN, FIRST_PORT);
     let stranger = (HOST_B, FIRST_PORT);
     let data = [0; 18];
-    let packet = match path {
+    match path {
         Path::First => Packet::udp(stranger, REMOTE, &data),
         Path::AlreadyTranslated => Packet::udp(outside, REMOTE, &data),
         Path::Miss | Path::NotOurs if hook.is_from_lan() => Packet::udp(stranger, REMOTE, &data),
         Path::Miss | Path::NotOurs => Packet::udp((SERVER_1, 54), outside, &data),
         _ if hook.is_from_lan() => Packet::udp(inside, REMOTE, &data),
         _ => Packet::udp(REMOTE, outside, &data),
-    };
-    let [destination, source] = hook.link_addresses();
-    let mut frame = frame(destination, source, &packet.bytes());
-    if path == Path::NotOurs {
-        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
     }
-    let flows = match path {
-        Path::First | Path::EstablishedMany => FLOWS,
-        _ => 1,
-    };
-    (frame, flows)
 }
 
 /// Which port is the inside's, or stands for it outside, and what it is.

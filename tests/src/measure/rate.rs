@@ -1,26 +1,23 @@
-//! Packets through a router: how many a second of CPU time, and how many are lost.
+//! Packets through a router: how many a second of CPU time, how many are lost, and which way they take.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
-use masq_common::reason::Reason;
-
+pub use super::sending::Sample;
 use super::{
     contender::{Contender, Running},
-    cpu,
+    counts::Counts,
+    cpu, crafted,
     frames::Frames,
     line::{LAN_IF, Layout, Line},
+    link::Link,
     plan::{LOOK_EVERY, Tally},
+    sending::{Speed, run, send, settle, share_lost, speed},
     stream::{Direction, Flows, Stream},
 };
-use crate::daemon;
+use crate::sockets::eventually;
 
-/// Frames that show how fast it goes, before counting begins: first few, in case it is slow.
-const WARM_UP: [u32; 2] = [2_048, 32_768];
-/// Longer than this, the first warm-up was enough.
-const SLOW: Duration = Duration::from_millis(10);
+/// Frames that show which way they take.
+const PROBE: u32 = 256;
 /// How often opening the flows is tried.
 const PASSES: u32 = 5;
 
@@ -32,33 +29,6 @@ pub struct Bench {
     frames: Frames,
     line: Line,
     contender: Contender,
-}
-
-/// One measurement.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Packets that arrived as expected for each second of CPU time: what one CPU can do that has
-    /// nothing else to do. With several CPUs, the sum of theirs.
-    pub rate: f64,
-    /// The same for each second of wall time.
-    pub wall_rate: f64,
-    /// Packets of all kinds that the generator could send for each second of CPU time.
-    pub offered: f64,
-    /// Share of the packets sent that did not arrive as expected.
-    pub loss: f64,
-    /// Share of the packets of new flows that did not arrive; 0 if none were sent.
-    pub new_loss: f64,
-    /// Share of the wall time in which the CPU worked on this.
-    pub share: f64,
-}
-
-/// What one run of the generator took, and brought.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    sent: Tally,
-    arrived: Tally,
-    wall: Duration,
-    cpu: Duration,
 }
 
 impl Bench {
@@ -119,6 +89,41 @@ impl Bench {
         }
     }
 
+    /// Has masq take its WAN, an Ethernet interface, for one of this kind, and generator and sink speak
+    /// such frames at the remote: see [`crafted`]. The flows have to be open, and no more can be opened
+    /// afterwards. Without a router they speak such frames at both ends.
+    ///
+    /// # Errors
+    /// If the maps of masq cannot be written.
+    pub fn craft(&mut self, link: Link) -> Result<(), String> {
+        if self.contender == Contender::Alone {
+            self.frames.set_link_without_router(link);
+            return Ok(());
+        }
+        crafted::craft(&self.line, link)?;
+        self.frames.set_links([Link::Ethernet, link]);
+        Ok(())
+    }
+
+    /// Waits until packets of the stream, whose flows are open, take the way that masq has for them: a
+    /// bridge has to learn first, and masq from it. Nothing to wait for with others.
+    ///
+    /// # Panics
+    /// If they never do.
+    pub fn settle_down(&mut self, stream: Stream) {
+        if !matches!(self.contender, Contender::Masq(_)) {
+            return;
+        }
+        let title = self.contender.title();
+        eventually(&format!("the fast path, {title}"), || {
+            let before = self.counts(stream.direction);
+            self.send(stream, PROBE);
+            let taken = self.counts(stream.direction).since(before);
+            let all = taken.ways().all(|(_, packets)| packets >= u64::from(PROBE));
+            all.then_some(())
+        });
+    }
+
     /// Sends so many packets of a stream on the last CPU, without looking at what arrives.
     pub fn send(&mut self, stream: Stream, number: u32) -> Sample {
         self.frames.prepare(stream, false);
@@ -144,7 +149,7 @@ impl Bench {
         duration: Duration,
     ) -> Result<Sample, String> {
         self.frames.prepare_for_cpus(stream, cpus, false);
-        let fast_before = self.fast_packets(stream.direction);
+        let counts_before = self.counts(stream.direction);
         let frames = &self.frames;
         let before = (frames.sent(), frames.arrived());
         // One system call for what counts: each has to wait for the end of an RCU grace period.
@@ -170,17 +175,14 @@ impl Bench {
             new_loss,
             share: wall / offered,
         };
-        match (fast_before, self.fast_packets(stream.direction)) {
-            (Some(before), Some(after)) if after - before < sent.packets - sent.packets / 100 => {
-                Err(format!(
-                    "{}: only {} of {} packets took the fast path",
-                    self.contender.title(),
-                    after - before,
-                    sent.packets
-                ))
+        let taken = self.counts(stream.direction).since(counts_before);
+        for (way, packets) in taken.ways() {
+            if packets < sent.packets - sent.packets / 100 {
+                let title = self.contender.title();
+                return Err(format!("{title}: only {packets} of {} packets {way}", sent.packets));
             }
-            _ => Ok(sample),
         }
+        Ok(sample)
     }
 
     /// Sends a stream with a pace for about `duration` while `work` is done on another CPU. Returns
@@ -234,14 +236,8 @@ impl Bench {
         ))
     }
 
-    /// Packets that masq's fast path has forwarded so far; `None` if this is not masq.
-    fn fast_packets(&self, direction: Direction) -> Option<u64> {
-        let Contender::Masq(_) = self.contender else { return None };
-        let reason = match direction {
-            Direction::Outbound => Reason::OutboundFast,
-            Direction::Inbound => Reason::InboundFast,
-        };
-        Some(daemon::counter(&daemon::stats(&self.line.router), reason.label()))
+    fn counts(&self, direction: Direction) -> Counts {
+        Counts::of(self.contender, &self.line, direction)
     }
 
     fn on_last_cpu<T: Send>(&self, work: impl Fn(&Frames) -> T + Sync) -> T {
@@ -267,62 +263,4 @@ impl Bench {
             threads.into_iter().map(join).collect()
         })
     }
-}
-
-impl Run {
-    fn sample(self) -> Sample {
-        let all = (self.sent.packets + self.sent.new) as f64;
-        let arrived = self.arrived.packets as f64;
-        Sample {
-            rate: arrived / self.cpu.as_secs_f64(),
-            wall_rate: arrived / self.wall.as_secs_f64(),
-            offered: all / self.cpu.as_secs_f64(),
-            loss: share_lost(self.sent.packets, self.arrived.packets),
-            new_loss: share_lost(self.sent.new, self.arrived.new),
-            share: self.cpu.as_secs_f64() / self.wall.as_secs_f64(),
-        }
-    }
-}
-
-/// Times that a number of frames took.
-#[derive(Clone, Copy, Debug)]
-struct Speed {
-    wall: Duration,
-    cpu: Duration,
-}
-
-fn send(frames: &Frames, number: u32) -> Speed {
-    let (wall, cpu) = (Instant::now(), cpu::time());
-    frames.send(number);
-    Speed { wall: wall.elapsed(), cpu: cpu::time() - cpu }
-}
-
-/// Sends frames, and looks at all that has arrived meanwhile.
-fn run(frames: &Frames, number: u32) -> Run {
-    let before = (frames.sent(), frames.arrived());
-    let Speed { wall, cpu } = send(frames, number);
-    settle();
-    Run { sent: frames.sent() - before.0, arrived: frames.arrived() - before.1, wall, cpu }
-}
-
-/// Frames a second of CPU time, roughly.
-fn speed(frames: &Frames) -> f64 {
-    let mut speed = 0.0;
-    for number in WARM_UP {
-        let Speed { cpu, .. } = send(frames, number);
-        speed = f64::from(number) / cpu.as_secs_f64();
-        if cpu > SLOW {
-            break;
-        }
-    }
-    speed
-}
-
-fn share_lost(sent: u64, arrived: u64) -> f64 {
-    if sent == 0 { 0.0 } else { 1.0 - arrived as f64 / sent as f64 }
-}
-
-/// Lets a softirq thread finish what it may have taken over.
-fn settle() {
-    thread::sleep(Duration::from_millis(5));
 }

@@ -4,7 +4,8 @@ use std::{net::Ipv4Addr, num::NonZero};
 
 use super::{
     line::{FIRST_FAR, FIRST_INNER, HOST, HOSTS, MACS, REMOTE},
-    plan::{Expectation, LENGTHS, Plan, SMALLEST, WORDS, word},
+    link::Link,
+    plan::{Expectation, Front, LENGTHS, Plan, SMALLEST, WORDS, word},
 };
 use crate::lab::ROUTER_WAN;
 
@@ -157,14 +158,15 @@ impl Stream {
     }
 
     /// What the generator is to do. `translated` says whether the router translates: it decides what
-    /// is sent inbound.
-    pub(super) fn plan(&self, translated: bool) -> Plan {
+    /// is sent inbound. `links` are how frames look at the host and at the remote.
+    pub(super) fn plan(&self, translated: bool, links: [Link; 2]) -> Plan {
         let Flows { profile, first, count } = self.flows;
         let [host, lan, wan, remote] = MACS;
         let (end, macs) = match self.direction {
             Direction::Outbound => (0, [lan, host]),
             Direction::Inbound => (1, [wan, remote]),
         };
+        let link = links[end];
         assert!(end == 0 || profile == Profile::OneHost, "answers are for one host");
         let (ports, insides, per_remote) = match profile {
             Profile::OneHost => (Profile::PORTS, 0, 0),
@@ -179,7 +181,8 @@ impl Stream {
             }
         };
         put(0, macs.as_flattened());
-        put(6, &[0x08, 0x00, 0x45, 0x00]);
+        put(6, &link.last().to_ne_bytes());
+        put(7, &[0x45, 0x00]);
         put(10, &[0x40, 0x00, 64, 17]);
         if per_remote == 0 {
             put(word::ADDRESSES + 2 * (1 - end), &REMOTE.octets());
@@ -205,11 +208,18 @@ impl Stream {
             ip_sum: sum(&headers[7..word::PORTS]),
             udp_sum: sum(&headers[word::ADDRESSES..]) + u32::from(17_u16.to_be()),
             lengths: self.size.lengths(),
+            front: link.front(macs, 0),
         }
     }
 
-    /// What the sink is to count; `gaps` if the times between packets are of interest.
-    pub(super) fn expectation(&self, translated: bool, gaps: bool) -> Expectation {
+    /// What the sink is to count; `gaps` if the times between packets are of interest, `links` as for
+    /// [`plan`](Self::plan).
+    pub(super) fn expectation(
+        &self,
+        translated: bool,
+        gaps: bool,
+        links: [Link; 2],
+    ) -> Expectation {
         let raw = |address: Ipv4Addr| u32::from_ne_bytes(address.octets());
         let Flows { profile, first, count } = self.flows;
         let one = profile == Profile::OneHost && first + count.get() <= u32::from(Profile::PORTS);
@@ -220,12 +230,24 @@ impl Stream {
         };
         let port = REMOTE_PORT.to_be();
         let gaps = u32::from(gaps);
+        let front = self.arriving(links);
         match self.direction {
             Direction::Outbound => {
                 let source = if translated { raw(ROUTER_WAN) } else { host };
-                Expectation { addresses: [source, remote], ports: [0, port], gaps }
+                Expectation { addresses: [source, remote], ports: [0, port], gaps, front }
             }
-            Direction::Inbound => Expectation { addresses: [remote, host], ports: [port, 0], gaps },
+            Direction::Inbound => {
+                Expectation { addresses: [remote, host], ports: [port, 0], gaps, front }
+            }
+        }
+    }
+
+    /// What frames begin with where they arrive.
+    fn arriving(&self, [host_link, remote_link]: [Link; 2]) -> Front {
+        let [host, lan, wan, remote] = MACS;
+        match self.direction {
+            Direction::Outbound => remote_link.front([remote, wan], 0),
+            Direction::Inbound => host_link.front([host, lan], 0),
         }
     }
 }
@@ -257,6 +279,23 @@ mod tests {
                 (0..flows).map(|n| u64::from(n) * u64::from(step) % u64::from(flows)).collect();
             assert_eq!(met.len(), flows as usize, "{flows} flows");
         }
+    }
+
+    #[test]
+    fn what_is_sent_and_expected_has_the_link_of_its_end() {
+        let out = Stream::outbound(Flows::new(Profile::OneHost, 1));
+        let back = Stream { direction: Direction::Inbound, ..out };
+        let links = [Link::Ethernet, Link::PppoeOnVlan];
+        let more = |stream: Stream| {
+            let expectation = stream.expectation(true, false, links);
+            [stream.plan(true, links).front.more, expectation.front.more]
+        };
+        assert_eq!((more(out), more(back)), ([0, 6], [6, 0]));
+        assert_eq!(back.plan(true, links).headers[6], 0x0021_u16.to_be(), "IPv4, as PPP has it");
+        // From the remote to the router, and the other way round.
+        let sent = back.plan(true, links).front.words;
+        let arriving = out.expectation(true, false, links).front.words;
+        assert_eq!((&sent[..3], &sent[3..6]), (&arriving[3..6], &arriving[..3]));
     }
 
     #[test]

@@ -12,8 +12,10 @@ use aya_ebpf::{
 };
 
 use crate::{
-    NEW_TOS, NO_OPTIONS, at, checksum,
-    plan::{ETHERNET, LENGTHS, Plan, Position, Tally, WORDS, word},
+    NEW_TOS, NO_OPTIONS, at, checksum, front,
+    plan::{
+        ADDRESSES, ETHERNET, LENGTHS, PPPOE, Plan, Position, TAG, TAG_AND_PPPOE, Tally, WORDS, word,
+    },
     window, words,
 };
 
@@ -57,20 +59,45 @@ fn send_next(ctx: &XdpContext) -> Option<u32> {
     let sent = unsafe { &mut *sent };
     let next = next(plan)?;
     let (start, end) = window(ctx);
-    let shorten = (ETHERNET + usize::from(next.length)) as i32 - (end as i32 - start as i32);
+    let more = usize::from(plan.front.more);
+    let length = ETHERNET + 2 * more + usize::from(next.length);
+    let shorten = length as i32 - (end as i32 - start as i32);
     // SAFETY: the context is valid; the window is read again below.
     if shorten != 0 && unsafe { bpf_xdp_adjust_tail(ctx.as_ptr().cast(), shorten) } != 0 {
         return None;
     }
-    let frame: &mut [u16; WORDS] = words(window(ctx), 0)?;
-    write_headers(frame, plan, &next);
+    match more {
+        0 => write::<0, ADDRESSES>(ctx, plan, &next)?,
+        TAG => write::<TAG, { ADDRESSES + TAG }>(ctx, plan, &next)?,
+        PPPOE => write::<PPPOE, { ADDRESSES + PPPOE }>(ctx, plan, &next)?,
+        _ => write::<TAG_AND_PPPOE, { ADDRESSES + TAG_AND_PPPOE }>(ctx, plan, &next)?,
+    }
     if next.new {
         sent.new += 1;
     } else {
         sent.packets += 1;
     }
-    sent.bytes += ETHERNET as u64 + u64::from(next.length);
+    sent.bytes += length as u64;
     Some(XDP_TX)
+}
+
+/// Writes the headers of a frame with `MORE` words between the addresses and what precedes the IP
+/// header; `FRONT` are those and the addresses.
+#[inline(always)]
+fn write<const MORE: usize, const FRONT: usize>(
+    ctx: &XdpContext,
+    plan: &Plan,
+    next: &Next,
+) -> Option<()> {
+    let frame: &mut [u16; WORDS] = words(window(ctx), 2 * MORE)?;
+    write_headers(frame, plan, next);
+    if MORE != 0 {
+        front::write::<FRONT>(window(ctx), &plan.front)?;
+    }
+    if MORE >= PPPOE {
+        front::write_length::<FRONT>(window(ctx), next.length)?;
+    }
+    Some(())
 }
 
 /// The flow and the length of the next packet, when its time has come.

@@ -11,6 +11,7 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod forward;
+mod front;
 mod generate;
 mod plan;
 mod replay;

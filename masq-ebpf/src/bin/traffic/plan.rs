@@ -12,12 +12,35 @@ pub const LENGTHS: usize = 12;
 /// Total length of the IP packet in an Ethernet frame of 64 bytes (4 of them the checksum).
 pub const SMALLEST: u16 = 46;
 
+/// Words of the two link-layer addresses that a frame begins with.
+pub const ADDRESSES: usize = 6;
+/// Words of an 802.1Q tag, of the header of a PPPoE session, and of both.
+pub const TAG: usize = 2;
+pub const PPPOE: usize = 4;
+pub const TAG_AND_PPPOE: usize = TAG + PPPOE;
+
 /// Positions of words in the headers that both sides fill in.
 pub mod word {
     /// Source address, two words; the destination address follows.
     pub const ADDRESSES: usize = 13;
     /// Source port; the destination port follows.
     pub const PORTS: usize = 17;
+}
+
+/// What a frame begins with, if more than an Ethernet header stands before its IP header.
+///
+/// All headers that are in [`WORDS`] follow `more` words later then, and the front is written over
+/// them: the word before the IP header, an EtherType or the protocol of PPP, is theirs.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Front {
+    /// Addresses, tag, and the header of the PPPoE session, whose length (the last word) is the packet's.
+    pub words: [u16; ADDRESSES + TAG_AND_PPPOE],
+    /// Words between addresses and the word before the IP header: 0, [`TAG`], [`PPPOE`] or
+    /// [`TAG_AND_PPPOE`].
+    pub more: u16,
+    /// Nothing.
+    pub zero: u16,
 }
 
 /// What the generator sends.
@@ -67,6 +90,8 @@ pub struct Plan {
     /// Total lengths of the IP packets, in turn; no greater than that of the frame that the test
     /// run is given.
     pub lengths: [u16; LENGTHS],
+    /// What the frames begin with.
+    pub front: Front,
 }
 
 /// Where the generator is.
@@ -99,6 +124,8 @@ pub struct Expectation {
     pub ports: [u16; 2],
     /// Not 0 if the times between packets are of interest, which costs some.
     pub gaps: u32,
+    /// What frames begin with; only looked at if it is more than an Ethernet header.
+    pub front: Front,
 }
 
 /// What a sink has counted, or a generator has sent.
@@ -146,6 +173,10 @@ pub struct Sample {
     pub stride: u32,
     /// The flow that comes next.
     pub flow: u32,
+    /// Bytes of the frame, if the program that is measured changes where it begins; otherwise 0.
+    pub size: u32,
+    /// What the frame begins with.
+    pub front: Front,
 }
 
 /// A UDP port whose packets sinks leave to the host: echo.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use masq_tests::measure::{contender::Contender, stream::Profile};
 
+use crate::sections::topology::Choice;
+
 /// How often, how long, how many.
 #[derive(Clone, Debug)]
 pub struct Effort {
@@ -29,6 +31,8 @@ pub struct Effort {
     pub sessions: u32,
     /// Sessions that are swept.
     pub swept: Vec<u32>,
+    /// What the router's interfaces stand on, where that is measured.
+    pub topologies: Vec<Choice>,
     /// Also what tells little more than the rest: IMIX, a full table besides no ports, masq in TC
     /// where the difference is known from established flows.
     pub everything: bool,
@@ -53,6 +57,7 @@ impl Effort {
             hosts: vec![1_024, 4_096, 16_384],
             sessions: 16_384 * PORTS,
             swept: vec![16_384 * PORTS],
+            topologies: Vec::new(),
             everything: true,
         }
     }
@@ -72,6 +77,7 @@ impl Effort {
             hosts: vec![4_096],
             sessions: 4_096 * PORTS,
             swept: vec![1_024 * PORTS],
+            topologies: Vec::new(),
             everything: false,
         }
     }

@@ -1,5 +1,7 @@
 //! What masq is to reach, as ratios within one run, and whether it does.
 
+mod topologies;
+
 use masq_tests::{
     daemon::Mode,
     measure::{contender::Contender, stream::Profile},
@@ -84,6 +86,7 @@ pub fn all(record: &Record) -> Vec<Goal> {
     let mut goals = rates(record);
     goals.extend(sessions(record));
     goals.extend(costs(record));
+    goals.extend(topologies::all(record));
     goals
 }
 

@@ -31,7 +31,7 @@ use masq_tests::{
     supervised,
 };
 use record::{Failure, Record};
-use sections::{Run, Section};
+use sections::{Run, Section, topology::Choice};
 
 /// Measures masq next to plain forwarding, to bare XDP forwarding and to nftables masquerade.
 #[derive(Parser, Debug)]
@@ -41,9 +41,14 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Sections to measure, separated by commas; all without it
+    /// Sections to measure, separated by commas; all but `topology` without it
     #[arg(long, value_name = "SECTIONS", value_enum, value_delimiter = ',')]
     only: Vec<Section>,
+
+    /// Measure XDP, TC and nftables where the router's interfaces stand on these, next to plain Ethernet
+    /// in the same run. Other sections are measured then only if --only names them
+    #[arg(long, value_name = "TOPOLOGIES", value_enum, value_delimiter = ',')]
+    topology: Vec<Choice>,
 
     /// `full`: tables of four million sessions too, which take 8 GB and some minutes
     #[arg(long, value_name = "SIZE", value_enum, default_value_t = Scale::Usual)]
@@ -126,6 +131,10 @@ impl Options {
         if self.scale == Scale::Full {
             effort = effort.with_largest();
         }
+        effort.topologies = match self.topology.as_slice() {
+            [] => vec![Choice::All],
+            some => some.to_vec(),
+        };
         if let Some(rounds) = self.rounds {
             (effort.rounds, effort.long_rounds) = (rounds.get(), rounds.get());
             effort.few_rounds = rounds.get();
@@ -134,7 +143,11 @@ impl Options {
     }
 
     fn sections(&self) -> Vec<Section> {
-        let wanted = |section: &Section| self.only.is_empty() || self.only.contains(section);
+        let wanted = |section: &Section| match section {
+            Section::Topology => !self.topology.is_empty() || self.only.contains(section),
+            _ if self.only.is_empty() => self.topology.is_empty(),
+            _ => self.only.contains(section),
+        };
         Section::ALL.into_iter().filter(wanted).collect()
     }
 }
@@ -227,7 +240,23 @@ mod tests {
     fn sections_are_chosen_by_name_and_measured_in_their_order() {
         let options = Options::parse_from(["masq-bench", "--only", "tcp,rate"]);
         assert_eq!(options.sections(), [Section::Rate, Section::Tcp]);
-        assert_eq!(Options::parse_from(["masq-bench"]).sections().len(), Section::ALL.len());
+        let usual = Options::parse_from(["masq-bench"]).sections();
+        assert_eq!(usual.len(), Section::ALL.len() - 1);
+        assert!(!usual.contains(&Section::Topology));
         assert!(Options::try_parse_from(["masq-bench", "--only", "none"]).is_err());
+    }
+
+    #[test]
+    fn topologies_are_measured_alone_or_with_what_is_named() {
+        let options = |more: &[&str]| Options::parse_from(["masq-bench"].iter().chain(more));
+        let alone = options(&["--topology", "bridge,vlan", "--topology", "plain"]);
+        assert_eq!(alone.sections(), [Section::Topology]);
+        let named = [Choice::Bridge, Choice::Vlan, Choice::Plain];
+        assert_eq!(alone.effort().topologies, named);
+        let both = options(&["--only", "rate", "--topology", "all"]);
+        assert_eq!(both.sections(), [Section::Rate, Section::Topology]);
+        let by_section = options(&["--only", "topology"]);
+        assert_eq!(by_section.sections(), [Section::Topology]);
+        assert_eq!(by_section.effort().topologies, [Choice::All]);
     }
 }

@@ -37,6 +37,7 @@ pub fn draw(record: &Record, folder: &Path) -> Result<Vec<String>, String> {
         .map_err(|e| format!("cannot make the folder {}: {e}", folder.display()))?;
     let bars = [
         ("rate", Section::Rate, Metric::PacketRate),
+        ("topology", Section::Topology, Metric::PacketRate),
         ("cores", Section::Cores, Metric::PacketRate),
         ("new", Section::New, Metric::NewRate),
         ("exhausted", Section::Exhausted, Metric::OfferedRate),

@@ -22,6 +22,9 @@ pub struct Record {
     pub rows: Vec<Row>,
     /// Sections that could not be measured to their end, and why.
     pub failures: Vec<Failure>,
+    /// What this kernel cannot do, and nobody has asked for by name.
+    #[serde(default)]
+    pub skipped: Vec<Failure>,
 }
 
 /// One quantity of one contender in one situation.
@@ -39,7 +42,7 @@ pub struct Row {
     pub values: Series,
 }
 
-/// A section that went wrong.
+/// A section that went wrong, or part of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     /// Which one.
@@ -63,6 +66,7 @@ impl Record {
             cpus: thread::available_parallelism().map_or(1, NonZero::get),
             rows: Vec::new(),
             failures: Vec::new(),
+            skipped: Vec::new(),
         }
     }
 

@@ -205,9 +205,15 @@ pub fn markdown(record: &Record) -> String {
     text
 }
 
+/// What was left out of a section.
+fn skipped(record: &Record, section: Section) -> impl Iterator<Item = String> {
+    let skipped = record.skipped.iter().filter(move |left_out| left_out.section == section);
+    skipped.map(|left_out| format!("Skipped: {}.", left_out.reason))
+}
+
 /// What a reader has to know before trusting the tables of a section.
 fn remarks(record: &Record, section: Section) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<String> = skipped(record, section).collect();
     let shares = record.rows_of(section, Metric::CpuShare).map(Row::median);
     let lowest = shares.fold(1.0, f64::min);
     if lowest < 0.9 {

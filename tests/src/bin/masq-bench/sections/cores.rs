@@ -21,7 +21,7 @@ pub fn measure(run: &mut Run<'_>) -> Result<(), String> {
     };
     // A queue for each CPU that there is, so that none is shared.
     let queues = 1 + cpus.iter().copied().max().unwrap_or(1) as u32;
-    let mut benches = run.benches(&Contender::ALL, Layout { queues }, &[]);
+    let mut benches = run.benches(&Contender::ALL, Layout { queues, ..Layout::default() }, &[]);
     let flows = Flows::new(Profile::OneHost, run.effort.flows);
     let streams: &[(&str, Size)] = if run.effort.everything {
         &[("", Size::Smallest), (", IMIX", Size::Imix)]

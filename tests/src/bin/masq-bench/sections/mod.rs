@@ -12,6 +12,7 @@ pub mod rate;
 mod scale;
 mod sweep;
 mod tcp;
+pub mod topology;
 
 use clap::ValueEnum;
 use masq_tests::{
@@ -63,11 +64,13 @@ pub enum Section {
     Sweep,
     /// Commands with large tables.
     Commands,
+    /// Established flows on bridges, VLANs and PPPoE sessions; only with --topology.
+    Topology,
 }
 
 impl Section {
     /// All of them, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Rate,
         Self::Scale,
         Self::Cores,
@@ -79,6 +82,7 @@ impl Section {
         Self::Memory,
         Self::Sweep,
         Self::Commands,
+        Self::Topology,
     ];
 
     /// For headings.
@@ -95,6 +99,7 @@ impl Section {
             Self::Memory => "Memory, and the time of a start",
             Self::Sweep => "Expiry of many sessions at once",
             Self::Commands => "Commands with many sessions",
+            Self::Topology => "Bridges, VLANs and PPPoE sessions",
         }
     }
 
@@ -115,6 +120,7 @@ impl Section {
             Self::Memory => memory::measure(run),
             Self::Sweep => sweep::measure(run),
             Self::Commands => commands::measure(run),
+            Self::Topology => topology::measure(run),
         }
     }
 }
@@ -142,7 +148,8 @@ impl Run<'_> {
     pub fn wanted(&self, contenders: &[Contender]) -> Vec<Contender> {
         let asked = &self.effort.contenders;
         let left_out = |contender: &Contender| {
-            let tells_little = !self.effort.everything && self.section != Section::Rate;
+            let tells_little = !self.effort.everything
+                && !matches!(self.section, Section::Rate | Section::Topology);
             tells_little && *contender == Contender::Masq(Mode::Tc) && asked.len() > 1
         };
         let wanted = |contender: &Contender| asked.contains(contender) && !left_out(contender);
@@ -170,7 +177,11 @@ impl Run<'_> {
 
     /// A measurement of established packets.
     pub fn push_sample(&mut self, contender: Contender, situation: &str, sample: &Sample) {
-        let key = contender.key();
+        self.push_sample_of(contender.key(), situation, sample);
+    }
+
+    /// The same, with a key that says more than the contender.
+    pub fn push_sample_of(&mut self, key: &str, situation: &str, sample: &Sample) {
         self.push(key, situation, Metric::PacketRate, sample.rate);
         self.push(key, situation, Metric::WallRate, sample.wall_rate);
         self.push(key, situation, Metric::CpuShare, sample.share);

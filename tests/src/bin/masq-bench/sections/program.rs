@@ -1,6 +1,9 @@
 //! Nanoseconds of each of masq's programs alone.
 
-use masq_tests::measure::program::{CASES, Programs, title};
+use masq_tests::measure::{
+    below::Crossing,
+    program::{CASES, Path, Programs, title},
+};
 
 use super::Run;
 use crate::metric::Metric;
@@ -15,6 +18,14 @@ pub fn measure(run: &mut Run<'_>) -> Result<(), String> {
             run.say(&format!("round {round} of {rounds}, {}, {}", title(hook), path.title()));
             let nanos = programs.measure(hook, path)?;
             run.push(title(hook), path.title(), Metric::ProgramTime, nanos);
+        }
+        for crossing in Crossing::ALL {
+            let title = crossing.title();
+            run.say(&format!("round {round} of {rounds}, {title}"));
+            for path in [Path::Established, Path::EstablishedMany] {
+                let nanos = programs.measure_crossing(crossing, path)?;
+                run.push(&title, path.title(), Metric::ProgramTime, nanos);
+            }
         }
     }
     Ok(())
