@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{MapData, RingBuf},
+    maps::{Array, MapData, RingBuf},
     programs::{Program, ProgramError, SchedClassifier, TestRun as _, Xdp},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -21,6 +21,7 @@ use masq_common::{
     flow::FlowKey,
     ports::Pool,
     settings::{Settings, switches},
+    trace::Filter,
 };
 
 use crate::{
@@ -205,6 +206,11 @@ impl Plane {
         self.traced.replace(Some(traced));
     }
 
+    /// Tells the programs that record, if they are here, which packets to record.
+    pub fn record(&self, filter: &Filter) -> Result<()> {
+        self.traced.borrow_mut().as_mut().map_or(Ok(()), |traced| record(traced, filter))
+    }
+
     /// Has the programs attached that do not record; returns those that did, to be kept until they are
     /// off.
     pub fn untrace(&self) -> Option<Ebpf> {
@@ -256,6 +262,14 @@ pub(crate) fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError
         }
     }
     result.with_context(|| format!("the kernel refused program {name}"))
+}
+
+/// Tells the programs of a traced object which packets to record.
+pub(crate) fn record(traced: &mut Ebpf, filter: &Filter) -> Result<()> {
+    let map = traced.map_mut(maps::TRACE_FILTER);
+    let map = map.ok_or_else(|| anyhow!("the kernel object has no map {}", maps::TRACE_FILTER))?;
+    let mut known: Array<_, Filter> = map.try_into()?;
+    known.set(0, filter, 0).context("cannot say what is to be recorded")
 }
 
 /// Ends the generation of all next hops, and the epoch of their table if asked to.
