@@ -72,6 +72,8 @@ fn look(bytes: &[u8], extent: &Extent) -> Look {
     let length = extent.length.saturating_sub(u32::from(extent.link));
     let ethertype = match bytes.get(12..14) {
         Some(field) if link != 0 => u16::from_be_bytes([field[0], field[1]]),
+        // Without link-layer header the packet says itself what it is.
+        _ if link == 0 && bytes.first().is_some_and(|byte| byte >> 4 == 6) => IPV6,
         _ => IPV4,
     };
     let packet = bytes.get(link..).unwrap_or_default();
@@ -275,6 +277,18 @@ mod tests {
             other[12..14].copy_from_slice(&ethertype.to_be_bytes());
             let look = told(&record(&other, &other, Verdict::Pass)).before;
             assert_eq!((look.protocol.as_str(), look.number, look.source), (name, None, None));
+        }
+        let packet = &frame(HOST, 64, 1)[14..];
+        for (version, name, source) in
+            [(0x45, "tcp", Some("192.168.1.10:1")), (0x60, "ipv6", None), (0x50, "damaged", None)]
+        {
+            let mut raw = packet.to_vec();
+            raw[0] = version;
+            let mut record = record(&raw, &raw, Verdict::Pass);
+            (record.head.before.link, record.head.after.link) = (0, 0);
+            let look = told(&record).before;
+            assert_eq!((look.protocol.as_str(), look.length), (name, 45));
+            assert_eq!(look.source.map(|end| end.to_string()).as_deref(), source);
         }
         let mut short = frame(HOST, 64, 1);
         short.truncate(30);
