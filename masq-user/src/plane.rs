@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     io,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -94,24 +95,9 @@ impl Plane {
     pub fn load(config: &Config, pins: Option<&Pins>, adopt: bool) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
         let offsets = Offsets::of_the_kernel();
-        let names: Vec<_> = definitions()?.into_iter().map(|map| map.name).collect();
-        let mut loader = EbpfLoader::new();
-        loader.override_global(aya_log::LEVEL, &level, false);
-        if let Ok(offsets) = &offsets {
-            offsets.tell(&mut loader);
-        }
-        for (name, entries) in survival::sizes(config) {
-            loader.map_max_entries(name, entries);
-        }
-        for name in &names {
-            if let Some(pins) = pins {
-                loader.map_pin_path(name, pins.map(name));
-            }
-        }
-        if config.trace.is_none() {
-            // Nobody reads it and nothing is written: a page, the smallest ring buffer.
-            loader.map_max_entries(LOG_MAP, 4096);
-        }
+        let paths = pins.map_or(Ok(Vec::new()), paths)?;
+        let sizes = survival::sizes(config);
+        let mut loader = loader(&level, offsets.as_ref().ok(), &sizes, &paths);
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the maps of masq")?;
         for name in XDP_PROGRAMS {
             let program: &mut Xdp = program(&mut ebpf, name)?;
@@ -262,6 +248,38 @@ pub(crate) fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError
         }
     }
     result.with_context(|| format!("the kernel refused program {name}"))
+}
+
+/// Where all maps are pinned that may be, by name.
+pub(crate) fn paths(pins: &Pins) -> Result<Vec<(String, PathBuf)>> {
+    let names = definitions()?.into_iter().map(|map| map.name);
+    Ok(names.map(|name| (name.clone(), pins.map(&name))).collect())
+}
+
+/// What loads the kernel object, however often: programs that log what `level` says, with tables of these
+/// `sizes`, those of `pins` that are there.
+pub(crate) fn loader<'a>(
+    level: &'a u8,
+    offsets: Option<&'a Offsets>,
+    sizes: &[(&'a str, u32)],
+    pins: &'a [(String, PathBuf)],
+) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(aya_log::LEVEL, level, false);
+    if let Some(offsets) = offsets {
+        offsets.tell(&mut loader);
+    }
+    for &(name, entries) in sizes {
+        loader.map_max_entries(name, entries);
+    }
+    for (name, path) in pins {
+        loader.map_pin_path(name, path.as_path());
+    }
+    if *level == 0 {
+        // Nobody reads it and nothing is written: a page, the smallest ring buffer.
+        loader.map_max_entries(LOG_MAP, 4096);
+    }
+    loader
 }
 
 /// Tells the programs of a traced object which packets to record.

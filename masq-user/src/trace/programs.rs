@@ -4,7 +4,7 @@ use std::{os::fd::AsFd as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Map, MapData, MapInfo, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
@@ -16,7 +16,7 @@ use masq_common::{
 use crate::{
     config::Config,
     next_hops::Offsets,
-    plane::{self, LOG_MAP, OBJECT, Plane},
+    plane::{self, OBJECT, Plane},
     survival::{self, pins::Pins},
 };
 
@@ -46,8 +46,7 @@ impl Recipe {
     /// # Errors
     /// If those pins are somebody else's by now: programs with other maps would translate otherwise.
     pub fn new(plane: &Plane, config: &Config, pins: &Pins) -> Result<Self> {
-        let names = plane::definitions()?.into_iter().map(|map| map.name);
-        let pins: Vec<_> = names.map(|name| (name.clone(), pins.map(&name))).collect();
+        let pins = plane::paths(pins)?;
         let ours = plane.with_fast_xdp(|program| {
             let info = program.info().context("cannot ask about a program")?;
             Ok(info.map_ids().context("cannot ask for the maps of a program")?.unwrap_or_default())
@@ -75,20 +74,9 @@ impl Recipe {
     /// If the kernel refuses, and those of `check`.
     pub fn load(&self, check: impl Fn() -> Result<()>) -> Result<Recording> {
         let offsets = if self.offsets { Some(Offsets::of_the_kernel()?) } else { None };
-        let mut loader = EbpfLoader::new();
         // Not the developers' log as well: both together may be too much for the verifier.
-        loader.override_global(aya_log::LEVEL, &0_u8, false);
+        let mut loader = plane::loader(&0, offsets.as_ref(), &self.sizes, &self.pins);
         loader.override_global(TRACED, &1_u8, true);
-        if let Some(offsets) = &offsets {
-            offsets.tell(&mut loader);
-        }
-        for &(name, entries) in &self.sizes {
-            loader.map_max_entries(name, entries);
-        }
-        for (name, path) in &self.pins {
-            loader.map_pin_path(name, path.as_path());
-        }
-        loader.map_max_entries(LOG_MAP, 4096);
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the tracing programs")?;
         // What a killed daemon has left switched on, and what its programs have written.
         plane::record(&mut ebpf, &Filter::OFF)?;
