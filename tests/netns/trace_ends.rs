@@ -10,7 +10,9 @@ use aya::programs::loaded_programs;
 use masq_tests::{
     daemon::{self, Masq, StopAtEnd},
     lab::{HOST_B, Lab, LanKind, Layout},
+    packet::Packet,
     sockets::eventually,
+    tun::TunLine,
 };
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -230,5 +232,94 @@ fn a_reload_while_somebody_traces_takes_effect_and_the_tracer_sees_new_interface
     wait_for_programs(&lab, &before);
     tcp.assert_whole();
     udp.assert_all_answered();
+    masq.stop();
+}
+
+#[test]
+fn a_reload_while_somebody_traces_may_need_programs_that_were_not_loaded() {
+    let lab = Lab::new(Layout::default());
+    let _clean = StopAtEnd(&lab.router);
+    let _line = TunLine::new(&lab.router, "tun7", &lab.b, "tun7");
+    for (node, address) in [(&lab.router, "192.168.7.1"), (&*lab.b, "192.168.7.10")] {
+        node.ip(&format!("address add {address}/24 dev tun7"));
+        node.ip("link set tun7 up");
+    }
+    let rest = "wan = \"wan0\"\nmode = \"tc\"\n";
+    let file = File::new(&lab, &format!("lan = \"lan0\"\n{rest}"));
+    let masq = file.start(&lab);
+    let before = programs(&lab, &State::of(&lab.router));
+    let tracer = trace(&lab, &["--json"]);
+    file.write(&format!("lan = [\"lan0\", \"tun7\"]\n{rest}"));
+    reload(&lab.router, json!([{ "option": "lan", "old": ["lan0"], "new": ["lan0", "tun7"] }]));
+    let packet = Packet::udp(([192, 168, 7, 10].into(), 9), ([192, 168, 7, 1].into(), 9), b"raw");
+    lab.b.send_packet(&packet.bytes());
+    tracer.wait_for(r#""interface":"tun7""#);
+    tracer.signal(Signal::SIGINT);
+    let (status, log) = tracer.outcome();
+    assert!(status.success(), "{}", log.lines().last().unwrap_or_default());
+    wait_for_programs(&lab, &before);
+    masq.stop();
+}
+
+/// Starts `masq trace` and waits until programs are being loaded for it, which needs a thread.
+fn begin_to_trace(lab: &Lab, masq: &Masq) -> Masq {
+    let threads = || fs::read_dir(format!("/proc/{}/task", masq.id())).expect("/proc").count();
+    let idle = threads();
+    let tracer = Masq::spawn(daemon::masq(&lab.router, ["trace"]));
+    eventually("a thread that loads programs", || (threads() > idle).then_some(()));
+    tracer
+}
+
+#[test]
+fn a_trace_may_follow_another_at_once_however_that_has_ended() {
+    let lab = Lab::new(Layout::default());
+    let _clean = StopAtEnd(&lab.router);
+    let masq = Masq::start(&lab, ["--mode", "tc"]);
+    let before = programs(&lab, &State::of(&lab.router));
+    let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+    let given_up = begin_to_trace(&lab, &masq);
+    given_up.signal(Signal::SIGKILL);
+    given_up.outcome();
+    for _ in 0..3 {
+        let next = daemon::run(&lab.router, ["trace", "--count", "5", ":53"]);
+        assert!(next.status.success(), "{next:?}");
+    }
+    wait_for_programs(&lab, &before);
+    udp.assert_all_answered();
+    masq.stop();
+}
+
+#[test]
+fn stopping_while_programs_are_being_loaded_leaves_nothing() {
+    let lab = Lab::new(Layout::default());
+    let before = State::of(&lab.router);
+    let masq = Masq::start(&lab, ["--mode", "tc"]);
+    let programs = programs(&lab, &State::of(&lab.router));
+    let maps = maps_of(&programs);
+    let tracer = begin_to_trace(&lab, &masq);
+    daemon::output(&lab.router, ["stop"]);
+    let (status, log) = tracer.outcome();
+    assert!(!status.success(), "{log}");
+    let (status, log) = masq.outcome();
+    assert!(status.success(), "{log}");
+    before.assert_restored(&lab.router);
+    assert_all_gone(&programs, &maps);
+}
+
+#[test]
+fn a_filter_that_is_gone_when_programs_are_exchanged_is_put_back() {
+    let lab = Lab::new(Layout::default());
+    let _clean = StopAtEnd(&lab.router);
+    let masq = Masq::start(&lab, ["--mode", "tc", "--tc-attach", "clsact"]);
+    let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+    let all = kinds(&lab);
+    let tracer = trace(&lab, &[]);
+    tracer.wait_for(" reason=");
+    lab.router.command("tc").args(["filter", "del", "dev", "wan0", "ingress"]).status().unwrap();
+    tracer.signal(Signal::SIGINT);
+    let (_, log) = tracer.outcome();
+    assert!(log.contains("packets shown"), "{log}");
+    eventually("the programs of before", || (kinds(&lab) == all).then_some(()));
+    udp.go_on(20);
     masq.stop();
 }
