@@ -15,7 +15,10 @@ mod clsact;
 mod hook;
 mod ports;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{
@@ -27,7 +30,7 @@ use aya::programs::{
 pub use self::{
     clsact::remove_filters,
     hook::{Hook, TcKind},
-    ports::{Ports, put_tags_back},
+    ports::{Off, Ports, put_tags_back},
 };
 
 use crate::{
@@ -86,8 +89,8 @@ pub struct Attacher {
     /// Interfaces whose clsact qdisc an earlier daemon has added. If that is not known, one with
     /// filters of masq is taken for its own.
     own_qdiscs: Option<Vec<String>>,
-    /// Devices that an earlier daemon has had leave the tags in the frames.
-    own_tags: Vec<String>,
+    /// What an earlier daemon has turned off at devices.
+    own_tags: BTreeSet<Off>,
 }
 
 impl Attacher {

@@ -15,7 +15,8 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, stream::Stream};
 use rtnetlink::{
-    Handle, MulticastGroup, new_connection, new_multicast_connection, packet_core::NetlinkPayload,
+    Handle, MulticastGroup, new_connection, new_connection_with_strict_check,
+    new_multicast_connection, packet_core::NetlinkPayload,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -93,6 +94,14 @@ impl Netlink {
     }
 }
 
+/// A connection on which the kernel heeds all that a request for a list says.
+fn connect_strictly() -> Result<Handle> {
+    let connected = new_connection_with_strict_check();
+    let (connection, handle, _) = connected.context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
 fn connect() -> Result<Handle> {
     let (connection, handle, _) = new_connection().context("cannot open a netlink socket")?;
     tokio::spawn(connection);
@@ -119,6 +128,9 @@ pub struct Changes {
     answered: Instant,
     /// When the log has said last that changes came too fast.
     said: Option<Instant>,
+    /// What has been heard and not answered, whether some did not fit the socket: whoever waits may have
+    /// given up meanwhile.
+    heard: Option<bool>,
 }
 
 /// One item for each message: whether it says that others did not fit the socket.
@@ -127,12 +139,16 @@ type Events = Box<dyn Stream<Item = bool> + Unpin>;
 impl Changes {
     /// Subscribes to changes of links, IPv4 addresses and next-hop objects.
     pub fn subscribe() -> Result<Self> {
-        Ok(Self { events: subscribe()?, answered: Instant::now(), said: None })
+        Ok(Self { events: subscribe()?, answered: Instant::now(), said: None, heard: None })
     }
 
-    /// Waits for the next change, or the next few that come together.
+    /// Waits for the next change, or the next few that come together. Whoever gives up waiting loses
+    /// none.
     pub async fn next(&mut self) {
-        let mut overrun = loop {
+        let heard = loop {
+            if let Some(heard) = self.heard {
+                break heard;
+            }
             if let Some(overrun) = self.events.next().await {
                 break overrun;
             }
@@ -143,10 +159,13 @@ impl Changes {
                 break false;
             }
         };
+        self.heard = Some(heard);
+        let mut overrun = heard;
         sleep_until(self.answered + PAUSE).await;
         while let Ok(Some(more)) = timeout(Duration::ZERO, self.events.next()).await {
             overrun |= more;
         }
+        self.heard = None;
         self.answered = Instant::now();
         if overrun && self.said.is_none_or(|said| said.elapsed() > QUIET) {
             self.said = Some(self.answered);
