@@ -11,7 +11,10 @@
 mod clsact;
 mod hook;
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::{
@@ -48,6 +51,8 @@ pub struct Attached {
     index: u32,
     ethernet: bool,
     links: BTreeMap<Hook, Link>,
+    /// Hooks that have another program than they should, and translate all the same.
+    outdated: BTreeSet<Hook>,
     /// Whether all hooks have been tried.
     pub complete: bool,
     pins: Option<Rc<Pins>>,
@@ -66,6 +71,11 @@ impl Attached {
     /// What of it the device table tells.
     pub fn hooks(&self) -> Hooks {
         Hooks { xdp: self.is_xdp(), wan_out: self.links.contains_key(&Hook::WanOut) }
+    }
+
+    /// Whether a hook has another program than it should, since an exchange has failed.
+    pub fn is_outdated(&self, hook: Hook) -> bool {
+        self.outdated.contains(&hook)
     }
 
     /// Takes the program off one hook, if there is one. What has vanished with its interface is
@@ -149,6 +159,7 @@ impl Attacher {
             index,
             ethernet: interface.present.as_ref().is_some_and(|present| present.ethernet),
             links: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             complete: false,
             pins: self.pins.clone(),
             owns_clsact,
@@ -198,23 +209,52 @@ impl Attacher {
     }
 
     /// Gives a hook the program that the plane has now, from one packet to the next. After an error
-    /// the hook has the one before, and `attached` has to be completed by [`Attacher::attach`].
+    /// the hook has the one before and is outdated. If the kernel refuses a second time, the link is
+    /// perhaps no more: then `attached` has to be completed by [`Attacher::attach`].
     pub fn exchange(&self, hook: Hook, attached: &mut Attached) -> Result<()> {
         let name = hook.program(attached.ethernet);
-        let link = match attached.links.remove(&hook) {
-            Some(Link::Tc(link)) => self.plane.with_classifier(name, |program| {
+        let links = &mut attached.links;
+        // A link is taken only when its program is there: a filter goes with its link.
+        let exchanged = match links.get(&hook) {
+            Some(Link::Tc(_)) => self.plane.with_classifier(name, |program| {
+                let Some(Link::Tc(link)) = links.remove(&hook) else { return Ok(()) };
                 let id = program.attach_to_link(link)?;
-                Ok(Link::Tc(program.take_link(id)?))
+                links.insert(hook, Link::Tc(program.take_link(id)?));
+                Ok(())
             }),
-            Some(Link::Xdp(link)) => self.plane.with_fast_xdp(|program| {
+            Some(Link::Xdp(_)) => self.plane.with_fast_xdp(|program| {
+                let Some(Link::Xdp(link)) = links.remove(&hook) else { return Ok(()) };
                 let id = program.attach_to_link(link)?;
-                Ok(Link::Xdp(program.take_link(id)?))
+                links.insert(hook, Link::Xdp(program.take_link(id)?));
+                Ok(())
             }),
-            None => return Ok(()),
+            None => Ok(()),
         };
-        let link = link.with_context(|| format!("cannot exchange {name} on {}", attached.name));
-        attached.links.insert(hook, link.inspect_err(|_| attached.complete = false)?);
-        Ok(())
+        let Err(error) = exchanged else {
+            attached.outdated.remove(&hook);
+            return Ok(());
+        };
+        let first = attached.outdated.insert(hook);
+        if !attached.links.contains_key(&hook) {
+            match self.again(hook, attached) {
+                Ok(link) if first => drop(attached.links.insert(hook, link)),
+                _ => {
+                    attached.outdated.remove(&hook);
+                    attached.complete = false;
+                }
+            }
+        }
+        Err(error.context(format!("cannot exchange {name} on {}", attached.name)))
+    }
+
+    /// The link of a hook once more, after the kernel has refused to change it.
+    fn again(&self, hook: Hook, attached: &Attached) -> Result<Link> {
+        let pinned = || self.pinned(hook, attached.index).context("the link is not pinned");
+        Ok(match (hook, self.kind) {
+            (Hook::Fast, _) => Link::Xdp(pinned()?.try_into()?),
+            (_, TcKind::Tcx) => Link::Tc(pinned()?.try_into()?),
+            (_, TcKind::Clsact) => Link::Tc(clsact::link(&attached.name, hook)?),
+        })
     }
 
     fn attach_tcx(

@@ -112,7 +112,7 @@ impl Gateway {
     }
 
     /// Gives every hook the program that the plane has now, WAN egress first. Those that it fails for
-    /// get it at the next [`Gateway::apply`].
+    /// go on with the one before, and get it at the next [`Gateway::apply`].
     ///
     /// # Errors
     /// The first failure.
@@ -120,6 +120,17 @@ impl Gateway {
         let mut result = Ok(());
         for hook in Hook::ALL {
             for attached in self.attached.values_mut() {
+                result = result.and(self.attacher.exchange(hook, attached));
+            }
+        }
+        result
+    }
+
+    /// Does what [`Gateway::exchange`] has failed to do.
+    fn exchange_rest(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for hook in Hook::ALL {
+            for attached in self.attached.values_mut().filter(|a| a.is_outdated(hook)) {
                 result = result.and(self.attacher.exchange(hook, attached));
             }
         }
@@ -265,7 +276,7 @@ impl Gateway {
     /// Attaches to what is new, hook by hook over all interfaces. The first failure is returned;
     /// an interface that a TC program fails on gets nothing, the others get all.
     async fn attach(&mut self, plan: &Plan) -> Option<anyhow::Error> {
-        let mut failure = None;
+        let mut failure = self.exchange_rest().err();
         let mut new: Vec<(&Interface, &Present, Attached)> = Vec::new();
         for interface in &plan.interfaces {
             let Some(present) = &interface.present else { continue };
