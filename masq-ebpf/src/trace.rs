@@ -14,7 +14,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use masq_common::{
-    flow::{TCP, UDP},
+    flow::{ICMP, TCP, UDP},
+    icmp::{Kind, kind},
     link::{Header, ether_type},
     reason::Reason,
     trace::{CAPTURE, ENDS, End, Extent, Filter, Hook, Record, Verdict},
@@ -200,7 +201,8 @@ fn is_wanted(filter: &Filter, work: &Record) -> bool {
         let end = &filter.ends[index];
         wanted &= before.meet(end) | after.meet(end);
     }
-    wanted
+    // What an error is about stands in it, behind options of any length: the daemon looks.
+    wanted | before.is_error
 }
 
 /// What a condition is about.
@@ -212,6 +214,8 @@ struct Ends {
     ports: [u16; 2],
     /// Whether the ports are known.
     has_ports: bool,
+    /// Whether it is an ICMP error, which may be about anybody.
+    is_error: bool,
     protocol: u8,
 }
 
@@ -250,8 +254,12 @@ impl Ends {
             destination: word(LINK + 16),
             ports: [0; 2],
             has_ports: false,
+            is_error: false,
             protocol,
         };
+        if protocol == ICMP && !later && captured > transport {
+            ends.is_error = kind(bytes[transport & (CAPTURE - 1)]) == Kind::Error;
+        }
         if matches!(protocol, TCP | UDP) && !later && captured >= transport + 4 {
             // At most 26 + 64, which the compiler does not know, and the verifier does.
             let port = |at: usize| {

@@ -5,13 +5,14 @@ use std::{
     cell::RefCell,
     hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState},
     io,
+    path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader, TestRunOptions,
-    maps::{MapData, RingBuf},
+    maps::{Array, MapData, RingBuf},
     programs::{Program, ProgramError, SchedClassifier, TestRun as _, Xdp},
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -21,6 +22,7 @@ use masq_common::{
     flow::FlowKey,
     ports::Pool,
     settings::{Settings, switches},
+    trace::Filter,
 };
 
 use crate::{
@@ -95,24 +97,9 @@ impl Plane {
     pub fn load(config: &Config, pins: Option<&Pins>, adopt: bool) -> Result<(Self, Streams)> {
         let level = trace_level(config.trace);
         let offsets = Offsets::of_the_kernel();
-        let names: Vec<_> = definitions()?.into_iter().map(|map| map.name).collect();
-        let mut loader = EbpfLoader::new();
-        loader.override_global(aya_log::LEVEL, &level, false);
-        if let Ok(offsets) = &offsets {
-            offsets.tell(&mut loader);
-        }
-        for (name, entries) in survival::sizes(config) {
-            loader.map_max_entries(name, entries);
-        }
-        for name in &names {
-            if let Some(pins) = pins {
-                loader.map_pin_path(name, pins.map(name));
-            }
-        }
-        if config.trace.is_none() {
-            // Nobody reads it and nothing is written: a page, the smallest ring buffer.
-            loader.map_max_entries(LOG_MAP, 4096);
-        }
+        let paths = pins.map_or(Ok(Vec::new()), paths)?;
+        let sizes = survival::sizes(config);
+        let mut loader = loader(&level, offsets.as_ref().ok(), &sizes, &paths);
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the maps of masq")?;
         for name in XDP_PROGRAMS {
             let program: &mut Xdp = program(&mut ebpf, name)?;
@@ -211,6 +198,11 @@ impl Plane {
         self.traced.replace(Some(traced));
     }
 
+    /// Tells the programs that record, if they are here, which packets to record.
+    pub fn record(&self, filter: &Filter) -> Result<()> {
+        self.traced.borrow_mut().as_mut().map_or(Ok(()), |traced| record(traced, filter))
+    }
+
     /// Has the programs attached that do not record; returns those that did, to be kept until they are
     /// off.
     pub fn untrace(&self) -> Option<Ebpf> {
@@ -262,6 +254,46 @@ pub(crate) fn load(name: &str, mut load: impl FnMut() -> Result<(), ProgramError
         }
     }
     result.with_context(|| format!("the kernel refused program {name}"))
+}
+
+/// Where all maps are pinned that may be, by name.
+pub(crate) fn paths(pins: &Pins) -> Result<Vec<(String, PathBuf)>> {
+    let names = definitions()?.into_iter().map(|map| map.name);
+    Ok(names.map(|name| (name.clone(), pins.map(&name))).collect())
+}
+
+/// What loads the kernel object, however often: programs that log what `level` says, with tables of these
+/// `sizes`, those of `pins` that are there.
+pub(crate) fn loader<'a>(
+    level: &'a u8,
+    offsets: Option<&'a Offsets>,
+    sizes: &[(&'a str, u32)],
+    pins: &'a [(String, PathBuf)],
+) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(aya_log::LEVEL, level, false);
+    if let Some(offsets) = offsets {
+        offsets.tell(&mut loader);
+    }
+    for &(name, entries) in sizes {
+        loader.map_max_entries(name, entries);
+    }
+    for (name, path) in pins {
+        loader.map_pin_path(name, path.as_path());
+    }
+    if *level == 0 {
+        // Nobody reads it and nothing is written: a page, the smallest ring buffer.
+        loader.map_max_entries(LOG_MAP, 4096);
+    }
+    loader
+}
+
+/// Tells the programs of a traced object which packets to record.
+pub(crate) fn record(traced: &mut Ebpf, filter: &Filter) -> Result<()> {
+    let map = traced.map_mut(maps::TRACE_FILTER);
+    let map = map.ok_or_else(|| anyhow!("the kernel object has no map {}", maps::TRACE_FILTER))?;
+    let mut known: Array<_, Filter> = map.try_into()?;
+    known.set(0, filter, 0).context("cannot say what is to be recorded")
 }
 
 /// Ends the generation of all next hops, and the epoch of their table if asked to.

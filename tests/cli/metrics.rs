@@ -14,7 +14,7 @@ use masq_tests::{
     traffic::{echo, probe},
 };
 
-use crate::failure;
+use crate::{failure, text};
 
 const PORT: u16 = 9469;
 const ARGUMENTS: [&str; 4] = ["--mode", "tc", "--metrics", "127.0.0.1:9469"];
@@ -177,7 +177,9 @@ fn the_hosts_with_most_bytes_are_counted_and_never_backwards() {
         (&["--metrics", "127.0.0.1:9469", "--metrics-hosts", "1001"], "1000"),
     ] {
         let command = ["run", "--lan", "lan0", "--wan", "wan0"].iter().chain(arguments);
-        let error = failure(&run(&lab.router, command), 2);
+        let refused = run(&lab.router, command);
+        let error = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{error}");
         assert!(error.contains(why), "{error}");
     }
 }

@@ -3,12 +3,12 @@
 
 use masq_common::{
     be::{Addr, Id},
-    flow::{TCP, UDP},
+    flow::{ICMP, TCP, UDP},
     reason::Reason,
     trace::{End, Filter, Record, Verdict},
 };
 use masq_tests::{
-    lab::{HOST_A, HOST_B, ROUTER_WAN, SERVER_1, SERVER_2},
+    lab::{HOST_A, HOST_B, ISP, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::{Endpoint, Packet, frame},
     program::{Bench, Hook},
 };
@@ -122,6 +122,8 @@ fn only_what_is_wanted_is_recorded() {
     let out = Packet::udp(INSIDE, REMOTE, b"question").bytes();
     let answer = Packet::udp(REMOTE, OUTSIDE, b"answer").bytes();
     let other = Packet::udp((HOST_B, 41_000), (SERVER_2, 53), b"question").bytes();
+    let quote = Packet::udp(OUTSIDE, REMOTE, b"question").bytes();
+    let error = Packet::icmp(ISP, ROUTER_WAN, (11, 0), 0, &quote).bytes();
     bench.run(Hook::WanOut, &out);
     bench.run(Hook::WanOut, &other);
     assert_eq!(bench.traced().len(), 2);
@@ -132,22 +134,29 @@ fn only_what_is_wanted_is_recorded() {
     reasons.on = 1;
     reasons.add(Reason::InboundFast);
     for (filter, wanted) in [
-        (ipv4, [true, true, true]),
+        (ipv4, [true, true, true, true]),
         // The answer has this end only when it is translated.
-        (one(a), [true, true, false]),
-        (one(end([192, 168, 1, 0], [255, 255, 255, 0], 0)), [true, true, true]),
-        (one(end([0; 4], [0; 4], 40_000)), [true, true, false]),
-        (one(end(ROUTER_WAN.octets(), HOST, 0)), [true, true, true]),
-        (ends([a, server]), [true, true, false]),
-        (ends([a, end(SERVER_2.octets(), HOST, 0)]), [false, false, false]),
-        (one(end(HOST_A.octets(), HOST, 54)), [false, false, false]),
-        (protocol(UDP), [true, true, true]),
-        (protocol(TCP), [false, false, false]),
-        (reasons, [false, true, false]),
-        (Filter::OFF, [false, false, false]),
+        (one(a), [true, true, false, true]),
+        (one(end([192, 168, 1, 0], [255, 255, 255, 0], 0)), [true, true, true, true]),
+        (one(end([0; 4], [0; 4], 40_000)), [true, true, false, true]),
+        (one(end(ROUTER_WAN.octets(), HOST, 0)), [true, true, true, true]),
+        // An error comes from anywhere, and the daemon sees what it is about.
+        (ends([a, server]), [true, true, false, true]),
+        (ends([a, end(SERVER_2.octets(), HOST, 0)]), [false, false, false, true]),
+        (one(end(HOST_A.octets(), HOST, 54)), [false, false, false, true]),
+        (protocol(UDP), [true, true, true, false]),
+        (protocol(TCP), [false, false, false, false]),
+        (protocol(ICMP), [false, false, false, true]),
+        (reasons, [false, true, false, false]),
+        (Filter::OFF, [false, false, false, false]),
     ] {
         bench.set_trace_filter(&filter);
-        let packets = [(Hook::LanIn, &out), (Hook::WanIn, &answer), (Hook::LanIn, &other)];
+        let packets = [
+            (Hook::LanIn, &out),
+            (Hook::WanIn, &answer),
+            (Hook::LanIn, &other),
+            (Hook::WanIn, &error),
+        ];
         let seen = packets.map(|(hook, packet)| {
             bench.run(hook, packet);
             !bench.traced().is_empty()

@@ -29,14 +29,18 @@ pub(super) fn attach(
     hook: Hook,
 ) -> Result<(SchedClassifierLinkId, bool), ProgramError> {
     let direction = hook.direction();
-    let there = SchedClassifierLink::attached(interface, direction, PRIORITY, HANDLE, None);
-    let there = there.map_err(TcError::IoError)?;
+    let there = link(interface, hook).map_err(TcError::IoError)?;
     if let Ok(id) = program.attach_to_link(there) {
         return Ok((id, true));
     }
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, ..NlOptions::default() };
     let options = TcAttachOptions::Netlink(options);
     Ok((program.attach_with_options(interface, direction, options)?, false))
+}
+
+/// The filter of a hook, whether it is there or not. It goes with the result.
+pub(super) fn link(interface: &str, hook: Hook) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, hook.direction(), PRIORITY, HANDLE, None)
 }
 
 /// Adds a clsact qdisc; whether it was not there before.

@@ -49,6 +49,8 @@ pub struct Attached {
     index: u32,
     ethernet: bool,
     links: BTreeMap<Hook, SchedClassifierLink>,
+    /// Hooks that have another program than they should, and translate all the same.
+    outdated: BTreeSet<Hook>,
     /// Whether all hooks have been tried.
     pub complete: bool,
     pins: Option<Rc<Pins>>,
@@ -60,6 +62,11 @@ impl Attached {
     /// Whether what leaves by it is translated.
     pub fn has_wan_out(&self) -> bool {
         self.links.contains_key(&Hook::WanOut)
+    }
+
+    /// Whether a hook has another program than it should, since an exchange has failed.
+    pub fn is_outdated(&self, hook: Hook) -> bool {
+        self.outdated.contains(&hook)
     }
 
     /// Takes the program off one hook, if there is one. What has vanished with its interface is
@@ -141,6 +148,7 @@ impl Attacher {
             index,
             ethernet: interface.present.as_ref().is_some_and(|present| present.ethernet),
             links: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             complete: false,
             pins: self.pins.clone(),
             owns_clsact,
@@ -184,17 +192,48 @@ impl Attacher {
     }
 
     /// Gives a hook the program that the plane has now, from one packet to the next. After an error
-    /// the hook has the one before, and `attached` has to be completed by [`Attacher::attach`].
+    /// the hook has the one before and is outdated. If the kernel refuses a second time, the link is
+    /// perhaps no more: then `attached` has to be completed by [`Attacher::attach`].
     pub fn exchange(&self, hook: Hook, attached: &mut Attached) -> Result<()> {
         let name = hook.program(attached.ethernet);
-        let Some(link) = attached.links.remove(&hook) else { return Ok(()) };
-        let link = self.plane.with_classifier(name, |program| {
-            let id = program.attach_to_link(link)?;
-            Ok(program.take_link(id)?)
-        });
-        let link = link.with_context(|| format!("cannot exchange {name} on {}", attached.name));
-        attached.links.insert(hook, link.inspect_err(|_| attached.complete = false)?);
-        Ok(())
+        let links = &mut attached.links;
+        // A link is taken only when its program is there: a filter goes with its link.
+        let exchanged = if links.contains_key(&hook) {
+            self.plane.with_classifier(name, |program| {
+                let Some(link) = links.remove(&hook) else { return Ok(()) };
+                let id = program.attach_to_link(link)?;
+                links.insert(hook, program.take_link(id)?);
+                Ok(())
+            })
+        } else {
+            Ok(())
+        };
+        let Err(error) = exchanged else {
+            attached.outdated.remove(&hook);
+            return Ok(());
+        };
+        let first = attached.outdated.insert(hook);
+        if !attached.links.contains_key(&hook) {
+            match self.again(hook, attached) {
+                Ok(link) if first => drop(attached.links.insert(hook, link)),
+                _ => {
+                    attached.outdated.remove(&hook);
+                    attached.complete = false;
+                }
+            }
+        }
+        Err(error.context(format!("cannot exchange {name} on {}", attached.name)))
+    }
+
+    /// The link of a hook once more, after the kernel has refused to change it.
+    fn again(&self, hook: Hook, attached: &Attached) -> Result<SchedClassifierLink> {
+        Ok(match self.kind {
+            TcKind::Tcx => {
+                let pinned = self.pinned(hook, attached.index);
+                pinned.context("the link is not pinned")?.try_into()?
+            }
+            TcKind::Clsact => clsact::link(&attached.name, hook)?,
+        })
     }
 
     fn attach_tcx(

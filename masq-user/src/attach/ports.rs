@@ -174,20 +174,19 @@ impl Ports {
     /// The first failure.
     pub fn exchange(&mut self, attacher: &Attacher) -> Result<()> {
         let mut result = Ok(());
-        for attached in self.ports.values_mut() {
-            let Some(link) = attached.link.take() else { continue };
+        for attached in self.ports.values_mut().filter(|attached| attached.link.is_some()) {
+            let held = &mut attached.link;
             let exchanged = attacher.plane.with_fast_xdp(|program| {
+                let Some(link) = held.take() else { return Ok(()) };
                 let id = program.attach_to_link(link)?;
-                Ok(program.take_link(id)?)
+                *held = Some(program.take_link(id)?);
+                Ok(())
             });
-            match exchanged {
-                Ok(link) => attached.link = Some(link),
-                Err(error) => {
-                    attached.again = true;
-                    let name = &attached.port.name;
-                    let error = error.context(format!("cannot exchange the program on {name}"));
-                    result = result.and(Err(error));
-                }
+            if let Err(error) = exchanged {
+                attached.again = true;
+                let name = &attached.port.name;
+                let error = error.context(format!("cannot exchange the program on {name}"));
+                result = result.and(Err(error));
             }
         }
         result

@@ -80,7 +80,7 @@ an ICMP query is its identifier. What a reason means is in `masq stats --all`.
 Values of the field `event` of --json: tracing (from here on), packet, lost (packets are missing \
 here, and how many: they came too fast), ended (masq has ended).
 
-While nobody traces it costs nothing: masq loads its programs a second time, which takes a few \
+While nobody traces it costs next to nothing: masq loads its programs a second time, which takes a few \
 seconds, and exchanges them without losing a packet; afterwards it exchanges them back. Meanwhile \
 every packet costs more, those that match most. On a busy gateway choose few packets. One can trace \
 at a time. Recorded are the first 128 bytes of a packet, which hold its headers and may hold what \

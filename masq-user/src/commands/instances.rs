@@ -51,6 +51,9 @@ pub fn execute(args: &InstancesArgs) -> Result<()> {
             Some(pid) => {
                 format!("{name} (pid {pid}), up {}, {place}", Secs(instance.uptime_secs))
             }
+            None if hung.contains(name) => {
+                format!("{name}, {place}: translates, and its daemon does not answer")
+            }
             None => format!("{name}, {place}: translates without a daemon"),
         })?;
         for interface in &instance.interfaces {

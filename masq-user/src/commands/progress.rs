@@ -29,11 +29,24 @@ impl Progress {
         Self { terminal: stderr().is_terminal(), shown: false, said: Instant::now() }
     }
 
+    /// What takes seconds for certain: somebody at a terminal is told at once.
+    pub fn begin(text: impl Display) -> Self {
+        let mut progress = Self::new();
+        if progress.terminal {
+            progress.show(text);
+        }
+        progress
+    }
+
     /// Shows how far it is, if it is time.
     pub fn say(&mut self, text: impl Display) {
         if self.said.elapsed() < if self.terminal { FRAME } else { HEARTBEAT } {
             return;
         }
+        self.show(text);
+    }
+
+    fn show(&mut self, text: impl Display) {
         self.said = Instant::now();
         if self.terminal {
             let _ = write!(stderr(), "\r\x1b[K… {text}");

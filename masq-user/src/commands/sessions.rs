@@ -1,6 +1,13 @@
 //! `masq sessions`: the live sessions as a table or as JSON.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{FileTypeExt as _, MetadataExt as _},
+    },
+};
 
 use anyhow::{Context as _, anyhow};
 
@@ -35,8 +42,8 @@ pub fn execute(args: &SessionsArgs) -> Result<()> {
     let mut client = client::ask(args.instance.instance.as_deref(), Ask::Sessions(query))?;
     let mut list = List::new(args.json, args.count);
     let mut progress = Progress::new();
-    // Whoever sees the rows come needs no other sign.
-    let is_seen = io::stdout().is_terminal();
+    // Whoever may see the rows come needs no other sign.
+    let is_seen = !is_out_of_sight();
     let mut received = 0;
     let end = loop {
         match client.answer()? {
@@ -69,6 +76,19 @@ pub fn execute(args: &SessionsArgs) -> Result<()> {
         }
     }
     list.end(end)
+}
+
+/// Whether standard output is a file, or nothing. A pipe may lead to a pager, on the terminal that
+/// progress would be shown on.
+fn is_out_of_sight() -> bool {
+    /// Major and minor number of `/dev/null`.
+    const NULL: u64 = nix::sys::stat::makedev(1, 3);
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    let Ok(metadata) = output.and_then(|output| File::from(output).metadata()) else {
+        return false;
+    };
+    let is_null = metadata.file_type().is_char_device() && metadata.rdev() == NULL;
+    metadata.is_file() || is_null
 }
 
 /// The output, written as the sessions come in.

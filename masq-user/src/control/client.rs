@@ -66,7 +66,9 @@ impl Client {
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(None);
         }
-        self.stream.get_ref().set_read_timeout(left).context("cannot wait for an answer")?;
+        if !self.has_more() {
+            self.stream.get_ref().set_read_timeout(left).context("cannot wait for an answer")?;
+        }
         let mut line = String::new();
         match self.stream.read_line(&mut line).map(|_| line) {
             Ok(line) => read(line).map(Some),
@@ -89,6 +91,11 @@ impl Client {
     /// a while, once.
     fn line_in_time(&mut self) -> io::Result<String> {
         let mut line = String::new();
+        // Of a long answer most lines have come with others.
+        if self.has_more() {
+            self.stream.read_line(&mut line)?;
+            return Ok(line);
+        }
         let mut left = self.patience;
         if let Some(name) = &self.called {
             self.stream.get_ref().set_read_timeout(Some(NOTICE.min(left)))?;

@@ -4,8 +4,9 @@
 //! The halves of a session stand anywhere in the table. Looking the second one up by its key is a
 //! system call, and there may be a million of them. So whichever half comes first waits, by what the
 //! other one does not know of it, until the other one comes. Half of all sessions wait when half of
-//! the table has been read, so their number is bounded, and so is the memory (some 50 MB at most).
-//! Beyond the bound, halves are looked up.
+//! the table has been read, so their number is bounded, and so is the memory: some 50 MB at most for each of
+//! a few walks at once, 200 MB for the daemon. Beyond the bounds, halves are looked up, which takes longer:
+//! nobody has to wait for the walk of somebody else, whose pager may be open until tomorrow.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -16,9 +17,15 @@ use masq_common::{
     tcp,
     time::Tick,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Halves that wait at most: what fits a hash table of 2^20 places.
 const ROOM: usize = (1 << 20) / 8 * 7;
+
+/// Walks at once on which halves wait.
+const WALKS: usize = 4;
+
+static PLACES: Semaphore = Semaphore::const_new(WALKS);
 
 /// What a half knows that cannot be told from the other one.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +47,21 @@ pub struct Pairs<'a> {
     waiting: HashMap<FlowKey, Waiting>,
     room: usize,
     look_up: LookUp<'a>,
+    /// Given back when the memory is.
+    _place: Option<SemaphorePermit<'static>>,
 }
 
 impl<'a> Pairs<'a> {
     /// For one walk through a table of some number of `sessions`, for which room is made at once.
     pub fn new(sessions: usize, look_up: LookUp<'a>) -> Self {
-        Self { waiting: HashMap::with_capacity(ROOM.min(sessions / 2)), room: ROOM, look_up }
+        Self::at(PLACES.try_acquire().ok(), sessions, look_up)
+    }
+
+    /// At one of the places, or at none.
+    fn at(place: Option<SemaphorePermit<'static>>, sessions: usize, look_up: LookUp<'a>) -> Self {
+        let room = if place.is_some() { ROOM } else { 0 };
+        let waiting = HashMap::with_capacity(room.min(sessions / 2));
+        Self { waiting, room, look_up, _place: place }
     }
 
     /// Takes the next half of the walk. Returns its session if this is the second half of it, or if
@@ -88,8 +104,13 @@ impl<'a> Pairs<'a> {
     /// Inbound halves that wait are of sessions that have just come or gone, or whose outbound half was
     /// looked at when there was no room.
     pub fn into_rest(self) -> impl Iterator<Item = FlowKey> {
-        let waiting = self.waiting.into_iter();
-        waiting.filter(|(_, waiting)| waiting.is_outbound).map(|(key, _)| key)
+        let Self { waiting, _place: place, .. } = self;
+        let rest = waiting.into_iter().filter(|(_, waiting)| waiting.is_outbound);
+        rest.map(move |(key, _)| {
+            // Kept as long as the memory is.
+            let _ = &place;
+            key
+        })
     }
 
     fn whole(&self, half: &SessionHalf) -> Result<Option<SessionPair>> {

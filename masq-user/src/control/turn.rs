@@ -8,35 +8,23 @@ use tokio::{task::yield_now, time::Instant};
 /// How long an answer works before the others get their turn, as the sweeper.
 const SLICE: Duration = Duration::from_millis(2);
 
-/// Steps between two looks at the clock.
-const STEPS: u32 = 64;
-
 /// Whose turn it is.
 pub struct Turn {
     began: Instant,
-    steps: u32,
 }
 
 impl Turn {
     /// A slice begins.
     pub fn new() -> Self {
-        Self { began: Instant::now(), steps: 0 }
+        Self { began: Instant::now() }
     }
 
     /// After a piece of work that takes a while: lets the others have their turn if it is time.
     pub async fn pass(&mut self) {
-        self.steps = 0;
         if self.began.elapsed() >= SLICE {
             yield_now().await;
             self.began = Instant::now();
         }
-    }
-
-    /// After each of many small steps, of which some thousand make a slice: whether it is time to ask
-    /// for the [`pass`](Self::pass).
-    pub const fn is_due(&mut self) -> bool {
-        self.steps += 1;
-        self.steps >= STEPS
     }
 }
 
@@ -64,13 +52,11 @@ mod tests {
             // Until they have had it ten times; without turns this would never end.
             while others.get() < 10 {
                 steps += 1;
-                if turn.is_due() {
-                    turn.pass().await;
-                }
+                turn.pass().await;
             }
             steps
         };
         let steps = LocalSet::new().run_until(work).await;
-        assert!(steps > 10 * STEPS, "not before it is time: {steps}");
+        assert!(steps > 640, "not before it is time: {steps}");
     }
 }

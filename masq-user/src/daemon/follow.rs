@@ -100,7 +100,7 @@ impl Follower {
 
     /// Brings another configuration about. After an error only part of it may hold, but the programs'
     /// settings are the last one. With `strict` a trouble of before counts as one of this configuration.
-    pub(super) async fn exchange(
+    pub(super) async fn reconfigure(
         &mut self,
         config: &Rc<Config>,
         plane: &Plane,

@@ -161,9 +161,10 @@ impl<'a> Reloader<'a> {
         preflight::interfaces(&only, &snapshot, &plan::plan(&only, &snapshot))?;
         let old = self.current.get();
         let result =
-            follower.exchange(config, &self.plane, &snapshot, estate, !added.is_empty()).await;
+            follower.reconfigure(config, &self.plane, &snapshot, estate, !added.is_empty()).await;
         if let Err(error) = result {
-            if let Err(error) = follower.exchange(&old, &self.plane, &snapshot, estate, false).await
+            if let Err(error) =
+                follower.reconfigure(&old, &self.plane, &snapshot, estate, false).await
             {
                 tracing::warn!("{error:#}; trying again until it works");
             }

@@ -3,24 +3,29 @@
 //! A session that ends while the table is read may be missing from one answer, and a counter that goes
 //! backwards is a restart to Prometheus. So what each host had is remembered, and the larger number
 //! holds. The hosts are summed up once in some seconds at most, by a thread of its own; who asks meanwhile
-//! waits for the same sums.
+//! waits for the same sums, but not for long: the other metrics do not depend on them.
 
 use std::{
+    cell::{Cell, RefCell},
     cmp::Reverse,
     collections::{HashMap, HashSet, hash_map::Entry},
     net::Ipv4Addr,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Result;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Notify,
+    task::spawn_local,
+    time::{Instant, timeout},
+};
 
 use crate::{
     control::{
         aside::{Aside, Teller},
         hosts::{self, Host},
-        turn::Turn,
     },
     plane::Plane,
 };
@@ -28,21 +33,33 @@ use crate::{
 /// How old an answer may be.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// How long a scrape waits for sums. They take about a second; scrapers have mostly ten.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Hosts that are remembered although nothing is left of them: twice as many as have an account.
 const ROOM: usize = 1 << 18;
 
 /// The exporter's view of the hosts.
 #[derive(Debug, Default)]
-pub struct Hosts(Mutex<Known>);
+pub struct Hosts {
+    known: RefCell<Known>,
+    /// Whether a sum is being made.
+    at_work: Cell<bool>,
+    done: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Known {
     /// When, and of how many hosts.
     summed: Option<(Instant, usize)>,
     first: Arc<[Host]>,
-    /// The largest numbers of each host so far; `None` for those that share an account.
-    before: HashMap<Option<Ipv4Addr>, Counted>,
+    /// Is with the thread while that is at work.
+    before: Before,
 }
+
+/// The largest numbers of each host so far; `None` for those that share an account.
+#[derive(Debug, Default)]
+struct Before(HashMap<Option<Ipv4Addr>, Counted>);
 
 /// What only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,34 +70,60 @@ struct Counted {
 
 impl Hosts {
     /// The `most` hosts with most bytes; empty if none are wanted. The one without an address stands for
-    /// all those together that there was no room to tell apart.
-    ///
-    /// # Errors
-    /// If the tables cannot be read.
-    pub async fn first(&self, plane: &Plane, most: usize) -> Result<Arc<[Host]>> {
+    /// all those together that there was no room to tell apart. If the tables cannot be read, or not in
+    /// time, it is those of before.
+    pub async fn first(self: &Rc<Self>, plane: &Plane, most: usize) -> Arc<[Host]> {
         if most == 0 {
-            return Ok(Arc::default());
+            return Arc::default();
         }
-        // Others that ask meanwhile wait here, and find it done.
-        let mut known = self.0.lock().await;
-        if !known.is_fresh(most) {
-            let (accounts, sessions) = (Arc::clone(&plane.accounts), Arc::clone(&plane.sessions));
-            let sum = Aside::begin(move |teller: Teller<()>| {
-                hosts::all(&accounts, &sessions, |_| teller.check())
-            });
-            let mut found = sum.outcome().await?;
-            let mut turn = Turn::new();
-            for host in &mut found {
-                known.remember(host);
-                if turn.is_due() {
-                    turn.pass().await;
-                }
+        let (accounts, sessions) = (Arc::clone(&plane.accounts), Arc::clone(&plane.sessions));
+        let all = move |teller: Teller<()>| hosts::all(&accounts, &sessions, |_| teller.check());
+        self.first_of(most, PATIENCE, all).await
+    }
+
+    /// The same, of those that `all` finds. A sum that nobody has waited for is made all the same, for the
+    /// next scrape.
+    async fn first_of(
+        self: &Rc<Self>,
+        most: usize,
+        patience: Duration,
+        all: impl FnOnce(Teller<()>) -> Result<Vec<Host>> + Send + 'static,
+    ) -> Arc<[Host]> {
+        if !self.known.borrow().is_fresh(most) {
+            let done = self.done.notified();
+            if !self.at_work.replace(true) {
+                let hosts = Rc::clone(self);
+                spawn_local(async move { hosts.sum(most, all).await });
             }
-            known.forget(&found);
-            known.first = first(found, most);
-            known.summed = Some((Instant::now(), most));
+            if timeout(patience, done).await.is_err() {
+                tracing::debug!("the hosts in the metrics are those of before");
+            }
         }
-        Ok(Arc::clone(&known.first))
+        Arc::clone(&self.known.borrow().first)
+    }
+
+    async fn sum(
+        &self,
+        most: usize,
+        all: impl FnOnce(Teller<()>) -> Result<Vec<Host>> + Send + 'static,
+    ) {
+        let mut before = std::mem::take(&mut self.known.borrow_mut().before);
+        let sum = Aside::begin(move |teller: Teller<()>| {
+            let first = all(teller).map(|found| before.learn(found, most));
+            Ok((first, before))
+        });
+        let outcome = sum.outcome().await;
+        let mut known = self.known.borrow_mut();
+        let first = outcome.and_then(|(first, before)| {
+            known.before = before;
+            first
+        });
+        match first {
+            Ok(first) => (known.first, known.summed) = (first, Some((Instant::now(), most))),
+            Err(error) => tracing::warn!("no new sums of hosts in the metrics: {error:#}"),
+        }
+        self.at_work.set(false);
+        self.done.notify_waiters();
     }
 }
 
@@ -88,10 +131,19 @@ impl Known {
     fn is_fresh(&self, most: usize) -> bool {
         self.summed.is_some_and(|(when, of)| of == most && when.elapsed() < FRESH)
     }
+}
+
+impl Before {
+    /// Takes what was found now; those with most bytes, with no less than before.
+    fn learn(&mut self, mut found: Vec<Host>, most: usize) -> Arc<[Host]> {
+        found.iter_mut().for_each(|host| self.remember(host));
+        self.forget(&found);
+        first(found, most)
+    }
 
     /// Remembers what a host has, and shows no less than before.
     fn remember(&mut self, host: &mut Host) {
-        match self.before.entry(host.address) {
+        match self.0.entry(host.address) {
             Entry::Occupied(mut before) => before.get_mut().raise(host),
             Entry::Vacant(place) => {
                 place.insert(Counted::of(host));
@@ -102,9 +154,9 @@ impl Known {
     /// Forgets those of which nothing is left, if they are many: without an account, hosts may come and go
     /// in any number.
     fn forget(&mut self, found: &[Host]) {
-        if self.before.len() > ROOM {
+        if self.0.len() > ROOM {
             let present: HashSet<_> = found.iter().map(|host| host.address).collect();
-            self.before.retain(|address, _| present.contains(address));
+            self.0.retain(|address, _| present.contains(address));
         }
     }
 }
@@ -169,10 +221,8 @@ mod tests {
         known.first.iter().map(row).collect()
     }
 
-    fn learn(known: &mut Known, mut found: Vec<Host>, most: usize) {
-        found.iter_mut().for_each(|host| known.remember(host));
-        known.forget(&found);
-        known.first = first(found, most);
+    fn learn(known: &mut Known, found: Vec<Host>, most: usize) {
+        known.first = known.before.learn(found, most);
     }
 
     #[test]
@@ -211,15 +261,15 @@ mod tests {
         let mut known = Known::default();
         learn(&mut known, vec![host(10, [1; 4]), host(11, [1; 4])], 1);
         learn(&mut known, vec![host(10, [1; 4])], 1);
-        assert_eq!(known.before.len(), 2);
+        assert_eq!(known.before.0.len(), 2);
         let many = |first: u32| {
             let address = |n: u32| Some((first + n).into());
             (0..ROOM as u32).map(|n| Host { address: address(n), ..Host::default() }).collect()
         };
         learn(&mut known, many(1 << 24), 1);
-        assert_eq!(known.before.len(), ROOM, "those that are there");
+        assert_eq!(known.before.0.len(), ROOM, "those that are there");
         learn(&mut known, many(1 << 24), 1);
-        assert_eq!((known.before.len(), known.first.len()), (ROOM, 1));
+        assert_eq!((known.before.0.len(), known.first.len()), (ROOM, 1));
     }
 
     #[test]
@@ -230,5 +280,37 @@ mod tests {
         assert!(known.is_fresh(5) && !known.is_fresh(6));
         known.summed = Instant::now().checked_sub(FRESH).map(|then| (then, 5));
         assert!(!known.is_fresh(5));
+    }
+
+    #[tokio::test]
+    async fn who_cannot_have_new_sums_has_those_of_before() {
+        const LONG: Duration = Duration::from_secs(60);
+        let hosts = Rc::new(Hosts::default());
+        let stale = |hosts: &Hosts| hosts.known.borrow_mut().summed = None;
+        let sent = |first: Arc<[Host]>| first.iter().map(|host| host.bytes_out).collect::<Vec<_>>();
+        let test = async {
+            let found = |bytes| move |_: Teller<()>| Ok(vec![host(10, [1, 1, bytes, 1])]);
+            assert_eq!(sent(hosts.first_of(5, LONG, found(100)).await), [100]);
+            assert_eq!(sent(hosts.first_of(5, LONG, found(999)).await), [100], "they are fresh");
+            stale(&hosts);
+            let failure = |_: Teller<()>| Err(anyhow::anyhow!("no table"));
+            assert_eq!(sent(hosts.first_of(5, LONG, failure).await), [100]);
+            let (go_on, wait) = std::sync::mpsc::channel();
+            let slow = move |_: Teller<()>| {
+                wait.recv()?;
+                Ok(vec![host(10, [1, 1, 300, 1])])
+            };
+            assert_eq!(sent(hosts.first_of(5, Duration::ZERO, slow).await), [100]);
+            go_on.send(()).unwrap();
+            // Two at once make no second sum, and both have the one that is being made.
+            let both = [hosts.first_of(5, LONG, found(999)), hosts.first_of(5, LONG, found(999))];
+            for first in futures_util::future::join_all(both).await {
+                assert_eq!(sent(first), [300]);
+            }
+            stale(&hosts);
+            // What is remembered has come back from the failure and from the slow one.
+            assert_eq!(sent(hosts.first_of(5, LONG, found(200)).await), [300]);
+        };
+        tokio::task::LocalSet::new().run_until(test).await;
     }
 }

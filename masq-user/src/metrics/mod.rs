@@ -115,7 +115,7 @@ pub async fn run(listener: StdListener, subject: Rc<Subject>) {
 }
 
 /// One connection: one request, one answer. What goes wrong on the way is the client's to notice.
-async fn serve(stream: TcpStream, subject: &Subject, hosts: &Hosts) {
+async fn serve(stream: TcpStream, subject: &Subject, hosts: &Rc<Hosts>) {
     let service =
         service_fn(async |request| Ok::<_, Infallible>(answer(&request, subject, hosts).await));
     let connection = http1::Builder::new()
@@ -131,7 +131,11 @@ async fn serve(stream: TcpStream, subject: &Subject, hosts: &Hosts) {
     }
 }
 
-async fn answer(request: &Request<Incoming>, subject: &Subject, hosts: &Hosts) -> Response<String> {
+async fn answer(
+    request: &Request<Incoming>,
+    subject: &Subject,
+    hosts: &Rc<Hosts>,
+) -> Response<String> {
     let plain = "text/plain; charset=utf-8";
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET\n".into());
@@ -154,9 +158,9 @@ async fn answer(request: &Request<Incoming>, subject: &Subject, hosts: &Hosts) -
     }
 }
 
-async fn scrape(subject: &Subject, hosts: &Hosts, format: Format) -> anyhow::Result<String> {
+async fn scrape(subject: &Subject, hosts: &Rc<Hosts>, format: Format) -> anyhow::Result<String> {
     let most = subject.config.get().metrics_hosts;
-    let hosts = hosts.first(&subject.plane, most).await?;
+    let hosts = hosts.first(&subject.plane, most).await;
     let stats = summary::stats(&subject.config.get(), &subject.plane, &subject.status.borrow())?;
     text::write(stats, hosts, format)
 }

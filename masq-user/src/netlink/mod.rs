@@ -125,12 +125,11 @@ async fn collect<M, T>(
 /// Tells that links or addresses have changed.
 pub struct Changes {
     events: Events,
+    /// What has been heard and not been answered yet: whether more was told than fitted the socket.
+    heard: Option<bool>,
     answered: Instant,
     /// When the log has said last that changes came too fast.
     said: Option<Instant>,
-    /// What has been heard and not answered, whether some did not fit the socket: whoever waits may have
-    /// given up meanwhile.
-    heard: Option<bool>,
 }
 
 /// One item for each message: whether it says that others did not fit the socket.
@@ -139,33 +138,28 @@ type Events = Box<dyn Stream<Item = bool> + Unpin>;
 impl Changes {
     /// Subscribes to changes of links, IPv4 addresses and next-hop objects.
     pub fn subscribe() -> Result<Self> {
-        Ok(Self { events: subscribe()?, answered: Instant::now(), said: None, heard: None })
+        Ok(Self { events: subscribe()?, heard: None, answered: Instant::now(), said: None })
     }
 
-    /// Waits for the next change, or the next few that come together. Whoever gives up waiting loses
-    /// none.
+    /// Waits for the next change, or the next few that come together. May be given up at any moment: what
+    /// has been heard by then is told the next time.
     pub async fn next(&mut self) {
-        let heard = loop {
-            if let Some(heard) = self.heard {
-                break heard;
+        while self.heard.is_none() {
+            self.heard = self.events.next().await;
+            if self.heard.is_none() {
+                // The kernel has closed the socket; without it only the slow timer would be left.
+                sleep(Duration::from_secs(1)).await;
+                if let Ok(events) = subscribe() {
+                    self.events = events;
+                    self.heard = Some(false);
+                }
             }
-            if let Some(overrun) = self.events.next().await {
-                break overrun;
-            }
-            // The kernel has closed the socket; without it only the slow timer would be left.
-            sleep(Duration::from_secs(1)).await;
-            if let Ok(events) = subscribe() {
-                self.events = events;
-                break false;
-            }
-        };
-        self.heard = Some(heard);
-        let mut overrun = heard;
+        }
         sleep_until(self.answered + PAUSE).await;
         while let Ok(Some(more)) = timeout(Duration::ZERO, self.events.next()).await {
-            overrun |= more;
+            self.heard = Some(more || self.heard == Some(true));
         }
-        self.heard = None;
+        let overrun = self.heard.take() == Some(true);
         self.answered = Instant::now();
         if overrun && self.said.is_none_or(|said| said.elapsed() > QUIET) {
             self.said = Some(self.answered);
@@ -190,4 +184,23 @@ fn subscribe() -> Result<Events> {
     tokio::spawn(connection);
     let overrun = |payload: &NetlinkPayload<_>| matches!(payload, NetlinkPayload::Overrun(_));
     Ok(Box::new(messages.map(move |(message, _)| overrun(&message.payload))))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, stream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_nobody_has_waited_out_is_not_forgotten() {
+        let events = Box::new(stream::iter([true]).chain(stream::pending()));
+        let mut changes = Changes { events, heard: None, answered: Instant::now(), said: None };
+        let given_up = changes.next().now_or_never();
+        assert!(given_up.is_none(), "so soon after the last answer");
+        let told = timeout(Duration::from_secs(10), changes.next()).await;
+        assert!(told.is_ok(), "the change is told");
+        assert!(changes.said.is_some(), "and that others were lost");
+        assert!(changes.next().now_or_never().is_none(), "once");
+    }
 }

@@ -143,7 +143,7 @@ impl Gateway {
     }
 
     /// Gives every hook the program that the plane has now, WAN egress first. Those that it fails for
-    /// get it at the next [`Gateway::apply`].
+    /// go on with the one before, and get it at the next [`Gateway::apply`].
     ///
     /// # Errors
     /// The first failure.
@@ -155,6 +155,17 @@ impl Gateway {
             }
         }
         result.and(self.ports.exchange(&self.attacher))
+    }
+
+    /// Does what [`Gateway::exchange`] has failed to do.
+    fn exchange_rest(&mut self) -> Result<()> {
+        let mut result = Ok(());
+        for hook in Hook::TC {
+            for attached in self.attached.values_mut().filter(|a| a.is_outdated(hook)) {
+                result = result.and(self.attacher.exchange(hook, attached));
+            }
+        }
+        result
     }
 
     /// Interfaces whose clsact qdisc is ours to remove.
@@ -297,7 +308,7 @@ impl Gateway {
     /// Attaches to interfaces that are new, hook by hook over all. The first failure is returned;
     /// an interface that a TC program fails on gets nothing, the others get all.
     async fn attach(&mut self, plan: &Plan) -> Option<anyhow::Error> {
-        let mut failure = None;
+        let mut failure = self.exchange_rest().err();
         let mut new: Vec<(&Interface, &Present, Attached)> = Vec::new();
         for interface in &plan.interfaces {
             let Some(present) = &interface.present else { continue };

@@ -69,6 +69,8 @@ pub fn passage(
 /// What a packet looks like.
 fn look(bytes: &[u8; CAPTURE], extent: &Extent) -> Look {
     let link = match extent.link {
+        // Without link-layer header the packet says itself what it is.
+        0 if bytes[0] >> 4 == 6 => Header { ether_type: IPV6, ..Header::default() },
         0 => Header { ether_type: IPV4, ..Header::default() },
         _ => Header::read(bytes, extent.captured),
     };
@@ -300,6 +302,18 @@ mod tests {
             other[12..14].copy_from_slice(&ethertype.to_be_bytes());
             let look = told(&record(&other, &other, Verdict::Pass)).before;
             assert_eq!((look.protocol.as_str(), look.number, look.source), (name, None, None));
+        }
+        let packet = &frame(HOST, 64, 1)[14..];
+        for (version, name, source) in
+            [(0x45, "tcp", Some("192.168.1.10:1")), (0x60, "ipv6", None), (0x50, "damaged", None)]
+        {
+            let mut raw = packet.to_vec();
+            raw[0] = version;
+            let mut record = record(&raw, &raw, Verdict::Pass);
+            (record.head.before.link, record.head.after.link) = (0, 0);
+            let look = told(&record).before;
+            assert_eq!((look.protocol.as_str(), look.length), (name, 45));
+            assert_eq!(look.source.map(|end| end.to_string()).as_deref(), source);
         }
         let mut short = frame(HOST, 64, 1);
         short.truncate(30);

@@ -1,23 +1,22 @@
 //! Traced programs: the kernel object once more, with the maps of the programs that are at work.
 
-use std::path::PathBuf;
+use std::{os::fd::AsFd as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, MapData, MapInfo, RingBuf},
+    Ebpf,
+    maps::{Map, MapData, MapInfo, RingBuf},
     programs::{SchedClassifier, Xdp},
 };
 use masq_common::{
     abi::{TRACED, maps, programs},
-    trace::Filter,
+    trace::{Filter, Record},
 };
 
 use crate::{
     config::Config,
-    maps::take,
     next_hops::Offsets,
-    plane::{self, LOG_MAP, OBJECT, Plane},
+    plane::{self, OBJECT, Plane},
     survival::{self, pins::Pins},
 };
 
@@ -31,13 +30,15 @@ pub struct Recipe {
 
 /// Traced programs, and what they record.
 pub struct Recording {
-    /// The programs.
+    /// The programs, with all their maps: those that are loaded later are told the descriptors that the
+    /// maps have had here from the beginning.
     pub ebpf: Ebpf,
     /// What they write.
     pub ring: RingBuf<MapData>,
-    /// What they are to record.
-    pub filter: Array<MapData, Filter>,
 }
+
+/// What the kernel puts before each record of a ring buffer, in bytes.
+const RING_HEAD: usize = 8;
 
 impl Recipe {
     /// The same programs as those of `plane`, whose maps are pinned in `pins`.
@@ -45,8 +46,7 @@ impl Recipe {
     /// # Errors
     /// If those pins are somebody else's by now: programs with other maps would translate otherwise.
     pub fn new(plane: &Plane, config: &Config, pins: &Pins) -> Result<Self> {
-        let names = plane::definitions()?.into_iter().map(|map| map.name);
-        let pins: Vec<_> = names.map(|name| (name.clone(), pins.map(&name))).collect();
+        let pins = plane::paths(pins)?;
         let ours = plane.with_fast_xdp(|program| {
             let info = program.info().context("cannot ask about a program")?;
             Ok(info.map_ids().context("cannot ask for the maps of a program")?.unwrap_or_default())
@@ -67,32 +67,45 @@ impl Recipe {
         })
     }
 
-    /// Loads the programs.
-    pub fn load(&self) -> Result<Recording> {
+    /// Loads the programs, which record nothing yet. `check` is asked before each of them; if it fails,
+    /// so does this. Takes seconds: to be done [aside](crate::control::aside).
+    ///
+    /// # Errors
+    /// If the kernel refuses, and those of `check`.
+    pub fn load(&self, check: impl Fn() -> Result<()>) -> Result<Recording> {
         let offsets = if self.offsets { Some(Offsets::of_the_kernel()?) } else { None };
-        let mut loader = EbpfLoader::new();
         // Not the developers' log as well: both together may be too much for the verifier.
-        loader.override_global(aya_log::LEVEL, &0_u8, false);
+        let mut loader = plane::loader(&0, offsets.as_ref(), &self.sizes, &self.pins);
         loader.override_global(TRACED, &1_u8, true);
-        if let Some(offsets) = &offsets {
-            offsets.tell(&mut loader);
-        }
-        for &(name, entries) in &self.sizes {
-            loader.map_max_entries(name, entries);
-        }
-        for (name, path) in &self.pins {
-            loader.map_pin_path(name, path.as_path());
-        }
-        loader.map_max_entries(LOG_MAP, 4096);
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the tracing programs")?;
-        let filter = take(&mut ebpf, maps::TRACE_FILTER)?.try_into()?;
-        let ring = take(&mut ebpf, maps::TRACE)?.try_into()?;
+        // What a killed daemon has left switched on, and what its programs have written.
+        plane::record(&mut ebpf, &Filter::OFF)?;
+        let ring = emptied_ring(&ebpf)?;
+        check()?;
         let program: &mut Xdp = plane::program(&mut ebpf, programs::FAST_XDP)?;
         plane::load(programs::FAST_XDP, || program.load())?;
         for name in &self.classifiers {
+            check()?;
             let program: &mut SchedClassifier = plane::program(&mut ebpf, name)?;
             plane::load(name, || program.load())?;
         }
-        Ok(Recording { ebpf, ring, filter })
+        Ok(Recording { ebpf, ring })
     }
+}
+
+/// What the programs write, by a descriptor of its own.
+fn emptied_ring(ebpf: &Ebpf) -> Result<RingBuf<MapData>> {
+    let Some(Map::RingBuf(map)) = ebpf.map(maps::TRACE) else {
+        bail!("the kernel object has no ring buffer {}", maps::TRACE);
+    };
+    let size = map.info().context("cannot ask about a map")?.max_entries() as usize;
+    let again = map.fd().as_fd().try_clone_to_owned().context("cannot duplicate a descriptor")?;
+    let mut ring = RingBuf::try_from(Map::RingBuf(MapData::from_fd(again)?))?;
+    // Nobody writes any more. If somebody does all the same, it is not waited for.
+    for _ in 0..size / (size_of::<Record>() + RING_HEAD) {
+        if ring.next().is_none() {
+            break;
+        }
+    }
+    Ok(ring)
 }

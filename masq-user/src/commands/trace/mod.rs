@@ -6,13 +6,14 @@ mod text;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
 use jiff::tz::TimeZone;
+use nix::unistd::geteuid;
 
 use super::{Output, interrupt::Interrupt, progress::Progress};
 use crate::{
@@ -39,8 +40,7 @@ pub fn execute(args: &TraceArgs) -> Result<()> {
     let file = args.write.as_deref().map(Target::open).transpose()?;
     let client = client::ask(args.instance.instance.as_deref(), Ask::Trace(query))?;
     let mut answers = Answers { interrupt: Interrupt::ends(&client)?, client };
-    let mut progress = Progress::new();
-    progress.say("loading the programs that trace");
+    let progress = Progress::begin("loading the programs that trace");
     let first = answers.next(None)?;
     drop(progress);
     // A file keeps what it has until there is something to write.
@@ -184,6 +184,9 @@ impl Sink {
     }
 }
 
+/// What people say to each other is not for everybody on the machine.
+const MODE: u32 = 0o600;
+
 /// A file that can be written, and has not been yet.
 struct Target {
     /// None for standard output.
@@ -197,12 +200,31 @@ impl Target {
         if path == Path::new("-") {
             return Ok(Self { file: None, new: false });
         }
-        let new = !path.exists();
+        let name = path.display();
+        let failed = || format!("cannot write {name}");
+        // Not what a link leads to, which somebody else may have put there.
         let mut options = OpenOptions::new();
-        // What people say to each other is not for everybody on the machine.
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path);
-        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        options.write(true).mode(MODE).custom_flags(libc::O_NOFOLLOW);
+        let (file, new) = match options.clone().create_new(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                (options.open(path), false)
+            }
+            file => (file, true),
+        };
+        let file = match file {
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+                return Err(Error::Refused(format!(
+                    "{name} is a symbolic link; name the file itself, or - for standard output"
+                )));
+            }
+            file => file.with_context(failed)?,
+        };
+        let metadata = file.metadata().with_context(failed)?;
+        if metadata.is_file() && metadata.uid() != geteuid().as_raw() {
+            return Err(Error::Refused(format!(
+                "{name} is somebody else's, who could read it; choose another name"
+            )));
+        }
         Ok(Self { file: Some((file, path.to_owned())), new })
     }
 
@@ -213,7 +235,9 @@ impl Target {
             Some((file, path)) => {
                 let name = path.display().to_string();
                 if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-                    file.set_len(0).with_context(|| format!("cannot write {name}"))?;
+                    let closed = file.set_permissions(fs::Permissions::from_mode(MODE));
+                    let empty = closed.and_then(|()| file.set_len(0));
+                    empty.with_context(|| format!("cannot write {name}"))?;
                 }
                 (Box::new(file), name)
             }
@@ -273,6 +297,32 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_the_owners_and_no_link() {
+        let directory = std::env::temp_dir().join(format!("masq-trace-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let (file, link) = (directory.join("file"), directory.join("link"));
+        let mode = || fs::metadata(&file).unwrap().mode() & 0o777;
+        // One that is not used leaves nothing.
+        drop(Target::open(&file).unwrap());
+        assert!(!file.exists());
+        fs::write(&file, "earlier").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let refused = Target::open(&link).err().expect("a link").to_string();
+        assert!(refused.contains("symbolic link"), "{refused}");
+        drop(Target::open(&file).unwrap());
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode()), ("earlier", 0o644));
+        drop(Target::open(&file).unwrap().begin().unwrap());
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode()), ("", 0o600));
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(1), None).unwrap();
+            let refused = Target::open(&file).err().expect("a stranger's").to_string();
+            assert!(refused.contains("somebody else"), "{refused}");
+        }
+        fs::remove_dir_all(directory).unwrap();
+    }
 
     #[test]
     fn the_last_line_says_how_much_it_was() {

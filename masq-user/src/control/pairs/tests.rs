@@ -28,10 +28,15 @@ fn session(protocol: u8, port: u16) -> SessionPair {
     pair
 }
 
+/// Whoever else walks meanwhile.
+fn with_room(room: usize, look_up: LookUp<'_>) -> Pairs<'_> {
+    Pairs { room, ..Pairs::at(None, 0, look_up) }
+}
+
 /// The sessions that come out, in any order, sorted.
 fn met(halves: &[SessionHalf], room: usize, table: &HashMap<FlowKey, SessionHalf>) -> Vec<u16> {
     let look_up = |key: &FlowKey| Ok(table.get(key).copied());
-    let mut pairs = Pairs { room, ..Pairs::new(0, &look_up) };
+    let mut pairs = with_room(room, &look_up);
     let mut found = Vec::new();
     for half in halves {
         found.extend(pairs.meet(half).unwrap());
@@ -91,7 +96,7 @@ fn a_half_that_has_waited_is_the_same_as_before() {
         let SessionPair { outbound, inbound } = session(protocol, 40_000);
         for (first, second) in [(outbound, inbound), (inbound, outbound)] {
             let look_up = |_: &FlowKey| panic!("nobody has to be looked up");
-            let mut pairs = Pairs::new(0, &look_up);
+            let mut pairs = with_room(ROOM, &look_up);
             assert_eq!(pairs.meet(&first).unwrap(), None);
             let met = pairs.meet(&second).unwrap().expect("both");
             assert_eq!(met, SessionPair { outbound, inbound }, "protocol {protocol}");
@@ -105,7 +110,7 @@ fn halves_of_different_sessions_with_the_same_ends_do_not_meet() {
     let earlier = session(UDP, 1);
     let later = SessionHalf { created: Tick(9), packets: 1, ..earlier.inbound };
     let look_up = |_: &FlowKey| Ok(None);
-    let mut pairs = Pairs::new(0, &look_up);
+    let mut pairs = with_room(ROOM, &look_up);
     assert_eq!(pairs.meet(&earlier.outbound).unwrap(), None);
     assert_eq!(pairs.meet(&later).unwrap(), None);
     // The earlier one may be there still, and is looked up.
@@ -127,7 +132,7 @@ fn the_rest_of_an_earlier_session_hides_no_later_one() {
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let halves = order.map(|number| halves[number]);
         let look_up = |key: &FlowKey| Ok(table.get(key).copied());
-        let mut pairs = Pairs::new(0, &look_up);
+        let mut pairs = with_room(ROOM, &look_up);
         let mut found = Vec::new();
         for half in &halves {
             found.extend(pairs.meet(half).unwrap());
@@ -137,4 +142,22 @@ fn the_rest_of_an_earlier_session_hides_no_later_one() {
         }
         assert_eq!(found, [later], "{order:?}");
     }
+}
+
+#[test]
+fn no_more_than_a_few_walks_at_once_have_memory() {
+    let SessionPair { outbound, inbound } = session(TCP, 1);
+    let look_up = |key: &FlowKey| Ok((*key == inbound.key()).then_some(inbound));
+    let walks: Vec<_> = (0..2 * WALKS).map(|_| Pairs::new(1_000_000, &look_up)).collect();
+    let waits = |walk: &Pairs<'_>| walk.room > 0;
+    assert_eq!(walks.iter().filter(|walk| waits(walk)).count(), WALKS);
+    for mut walk in walks {
+        let waits = waits(&walk);
+        let first = walk.meet(&outbound).unwrap();
+        let second = walk.meet(&inbound).unwrap();
+        let found: Vec<_> = first.into_iter().chain(second).collect();
+        assert_eq!(found, [SessionPair { outbound, inbound }]);
+        assert_eq!(first.is_some(), !waits, "who has no room looks up");
+    }
+    assert_eq!(PLACES.available_permits(), WALKS);
 }
