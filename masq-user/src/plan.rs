@@ -91,8 +91,8 @@ pub struct Port {
     pub name: String,
     /// Where the fast path of its frames should be.
     pub fast: Fast,
-    /// Whether tags have to stay in the frames: there are VLANs on top of it, and without its tag a
-    /// frame of theirs would look like one of the port itself.
+    /// Whether tags have to stay in the frames: there are VLANs on top of it, or may be on top of its
+    /// bridge, and without its tag a frame of theirs would look like one of the port itself.
     pub tagged: bool,
 }
 
@@ -182,15 +182,19 @@ pub fn plan(config: &Config, snapshot: &Snapshot) -> Plan {
 fn ports(mode: Mode, interfaces: &[Interface], snapshot: &Snapshot) -> Vec<Port> {
     let mut ports: Vec<Port> = Vec::new();
     for lane in interfaces.iter().flat_map(Interface::lanes) {
-        let known = ports.iter().any(|port| port.index == lane.port);
-        let Some(link) = snapshot.link_of(lane.port).filter(|_| !known) else { continue };
+        let bridged = lane.bridge_port.is_some();
+        if let Some(known) = ports.iter_mut().find(|port| port.index == lane.port) {
+            known.tagged |= bridged;
+            continue;
+        }
+        let Some(link) = snapshot.link_of(lane.port) else { continue };
         let on_top =
             |other: &Link| other.stack.vlan.is_some() && other.stack.parent == Some(link.index);
         ports.push(Port {
             index: link.index,
             name: link.name.clone(),
             fast: fast(mode, link),
-            tagged: snapshot.links.iter().any(on_top),
+            tagged: bridged || snapshot.links.iter().any(on_top),
         });
     }
     ports
@@ -225,9 +229,10 @@ fn present(config: &Config, role: Role, link: &Link, snapshot: &Snapshot) -> Opt
         Role::Lan => 0,
         Role::Wan(_) => mss_limit(config, link, snapshot),
     };
-    let below = match config.mode {
-        Mode::Tc | Mode::Kernel => Err("asked for".to_owned()),
-        Mode::Auto | Mode::Xdp => topology::resolve(link, snapshot),
+    let below = match (config.mode, shaper(link)) {
+        (Mode::Tc | Mode::Kernel, _) => Err("asked for".to_owned()),
+        (Mode::Auto, Some(why)) => Err(why),
+        (Mode::Auto, None) | (Mode::Xdp, _) => topology::resolve(link, snapshot),
     };
     Some(Present { index: link.index, ethernet, mac: link.mac, address, mss, below })
 }
@@ -249,6 +254,16 @@ fn mss_limit(config: &Config, wan: &Link, snapshot: &Snapshot) -> u16 {
     }
 }
 
+/// Queueing disciplines that hold packets back, for those who have set them up.
+pub const SHAPERS: [&str; 9] =
+    ["cake", "cbq", "cbs", "etf", "hfsc", "htb", "netem", "taprio", "tbf"];
+
+/// Why a link with a shaper does without XDP, unless it is asked for.
+fn shaper(link: &Link) -> Option<String> {
+    let kind = link.qdisc.as_deref().filter(|kind| SHAPERS.contains(kind))?;
+    Some(format!("{} has a shaper ({kind}), which XDP would pass by", link.name))
+}
+
 fn fast(mode: Mode, link: &Link) -> Fast {
     let tc = |why: &str| Fast::Tc(why.to_owned());
     match mode {
@@ -258,7 +273,7 @@ fn fast(mode: Mode, link: &Link) -> Fast {
             (Some(kind), _) => Fast::Tc(format!("virtual device ({kind})")),
             (None, false) => tc("virtual device"),
             (None, true) if link.xdp.is_some() => tc("another XDP program is attached to it"),
-            (None, true) => Fast::TryXdp,
+            (None, true) => shaper(link).map_or(Fast::TryXdp, Fast::Tc),
         },
     }
 }

@@ -63,8 +63,9 @@ fn a_host_that_roams_is_followed(setup: Setup) {
         let tcp = Connection::start(&lab.a, (HOST_A, 41_000), &lab.server2);
         let other = Datagrams::start(&lab.b, 40_000, &lab.server2);
         let mut unplugged = Vec::new();
-        for (old, new, port) in [("up0", "up1", "port2"), ("up1", "up0", "port0")] {
-            eventually("the fast path", || takes_xdp(lab, scene.mode));
+        let moves = [("up0", "up1", "port0", "port2"), ("up1", "up0", "port2", "port0")];
+        for (old, new, before, port) in moves {
+            eventually("the fast path", || takes_xdp(lab, scene.mode, before));
             let from = udp.sent();
             point.ip(&format!("link set {old} nomaster\nlink set {new} master br0"));
             eventually("the bridge to learn it", || {
@@ -74,7 +75,7 @@ fn a_host_that_roams_is_followed(setup: Setup) {
             });
             // Some were on their way.
             unplugged.push(from.saturating_sub(10)..udp.sent() + 10);
-            eventually("the fast path on the other port", || takes_xdp(lab, scene.mode));
+            eventually("the fast path on the other port", || takes_xdp(lab, scene.mode, port));
             udp.go_on(50);
         }
         // Until the bridge has heard from the new line, answers go to the old one. After that, none.
@@ -96,9 +97,11 @@ fn a_port_that_leaves_and_returns(setup: Setup) {
         let stays = Datagrams::start(&lab.a, 40_000, &lab.server1);
         let tcp = Connection::start(&lab.b, (HOST_B, 41_000), &lab.server2);
         for _ in 0..3 {
-            eventually("the fast path", || takes_xdp(lab, scene.mode));
+            eventually("the fast path", || takes_xdp(lab, scene.mode, "port1"));
             lab.router.ip("link set port1 nomaster");
             eventually("one port", || has_ports(lab, scene.mode, &["port0"]));
+            let link = lab.router.output("ip", &["-details", "link", "show", "port1"]);
+            assert!(!link.contains("xdp"), "the program has left with it: {link}");
             stays.go_on(20);
             lab.router.ip("link set port1 master lan0");
             eventually("both ports", || has_ports(lab, scene.mode, &["port0", "port1"]));
@@ -118,17 +121,18 @@ fn a_bridge_that_forgets_quickly(setup: Setup) {
         let tcp = Connection::start(&lab.b, (HOST_B, 41_000), &lab.server2);
         for _ in 0..4 {
             udp.go_on(500);
-            eventually("the fast path", || takes_xdp(lab, scene.mode));
+            for port in ["port0", "port1"] {
+                eventually("the fast path", || takes_xdp(lab, scene.mode, port));
+            }
         }
         udp.assert_all_answered();
         tcp.assert_whole();
     });
 }
 
-/// Whether frames are redirected by XDP at all ports of the LAN and at the WAN; nothing is asked of
-/// other modes.
-fn takes_xdp(lab: &Lab, mode: Mode) -> Option<()> {
-    let count = || crate::fast::redirected_by_xdp(&lab.router, lab.wan_port());
+/// Whether frames that come in by this port are redirected by XDP; nothing is asked of other modes.
+fn takes_xdp(lab: &Lab, mode: Mode, port: &str) -> Option<()> {
+    let count = || crate::fast::redirected_by_xdp(&lab.router, port);
     if mode != Mode::Xdp || Kind::from_environment() != Kind::Masq {
         return Some(());
     }

@@ -3,7 +3,7 @@
 //! A frame with a partial checksum (from a virtual device whose sender left it to the hardware)
 //! cannot be told apart here; the daemon uses TC on such devices by itself.
 
-use core::{ffi::c_void, mem::offset_of};
+use core::{ffi::c_void, mem::offset_of, ptr};
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_redirect};
 use masq_common::{
@@ -117,16 +117,15 @@ pub unsafe fn rewrite_ports<H>(header: *mut H, half: &SessionHalf) {
 /// The header has to be accessible.
 #[inline(always)]
 pub unsafe fn rewrite_link(eth: *mut EthHdr, way: &Way) {
-    // SAFETY: accessible, as the caller promises.
+    // SAFETY: accessible, as the caller promises; both addresses are six bytes of the way.
     unsafe {
-        // Word by word, as they are aligned in a way: the compiler would call a function that copies
-        // byte by byte.
-        let [a, b, c, d, e, f] = way.destination;
-        set(eth, 0, u16::from_ne_bytes([a, b]));
-        set(eth, 2, u32::from_ne_bytes([c, d, e, f]));
-        let [a, b, c, d, e, f] = way.source;
-        set(eth, 6, u32::from_ne_bytes([a, b, c, d]));
-        set(eth, 10, u16::from_ne_bytes([e, f]));
+        // Word by word, as they are aligned in a way: the compiler would go byte by byte.
+        let (to, from) = (offset_of!(Way, destination), offset_of!(Way, source));
+        let way = ptr::from_ref(way);
+        set(eth, 0, field::<_, u16>(way, to));
+        set(eth, 2, field::<_, u32>(way, to + 2));
+        set(eth, 6, field::<_, u32>(way, from));
+        set(eth, 10, field::<_, u16>(way, from + 4));
     }
 }
 

@@ -30,7 +30,7 @@ use aya::programs::{
 pub use self::{
     clsact::remove_filters,
     hook::{Hook, TcKind},
-    ports::{Ports, put_tags_back},
+    ports::{Off, Ports, put_tags_back},
 };
 
 use crate::{
@@ -96,8 +96,8 @@ pub struct Attacher {
     /// Interfaces whose clsact qdisc an earlier daemon has added. If that is not known, one with
     /// filters of masq is taken for its own.
     own_qdiscs: Option<Vec<String>>,
-    /// Devices that an earlier daemon has had leave the tags in the frames.
-    own_tags: Vec<String>,
+    /// What an earlier daemon has turned off at devices.
+    own_tags: BTreeSet<Off>,
 }
 
 impl Attacher {
@@ -227,9 +227,11 @@ impl Attacher {
 
     /// The link of a hook once more, after the kernel has refused to change it.
     fn again(&self, hook: Hook, attached: &Attached) -> Result<SchedClassifierLink> {
-        let pinned = || self.pinned(hook, attached.index).context("the link is not pinned");
         Ok(match self.kind {
-            TcKind::Tcx => pinned()?.try_into()?,
+            TcKind::Tcx => {
+                let pinned = self.pinned(hook, attached.index);
+                pinned.context("the link is not pinned")?.try_into()?
+            }
             TcKind::Clsact => clsact::link(&attached.name, hook)?,
         })
     }

@@ -11,6 +11,7 @@ use aya::programs::{
     links::Link as _,
     xdp::{XdpError, XdpLink},
 };
+use nix::net::if_::if_indextoname;
 
 use super::{Attacher, Hook, keep};
 use crate::{
@@ -20,14 +21,18 @@ use crate::{
     survival::pins::link_name,
 };
 
-/// The feature of a device that takes 802.1Q tags off the frames before XDP sees them.
-const TAGS_OFF: &str = "rx-vlan-hw-parse";
+/// The features of a device that take tags off the frames before XDP sees them: of 802.1Q, of 802.1ad.
+const TAGS_OFF: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+
+/// A feature that masq has turned off: of the device with this index, which may have another name by
+/// now.
+pub type Off = (u32, String);
 
 /// The ports, with the program or without.
 pub struct Ports {
     ports: BTreeMap<u32, Attached>,
-    /// Names of the devices that leave the tags in the frames because masq wants it.
-    tags: BTreeSet<String>,
+    /// What was turned off so that tags stay in the frames.
+    tags: BTreeSet<Off>,
 }
 
 /// A port that has been tried.
@@ -38,6 +43,8 @@ struct Attached {
     link: Option<XdpLink>,
     /// Why it is there, or is not.
     why: String,
+    /// Whether it has to be tried again: it failed, and that was told.
+    again: bool,
 }
 
 impl Ports {
@@ -54,6 +61,12 @@ impl Ports {
         }
     }
 
+    /// Whether a program of masq is attached to the port, be it in use or not.
+    pub fn is_ours(&self, index: u32) -> bool {
+        let attached = self.ports.get(&index);
+        attached.is_some_and(|attached| attached.link.is_some() || attached.again)
+    }
+
     /// Whether the program is in the driver of the port.
     pub fn in_driver(&self, index: u32) -> bool {
         self.state(index).0
@@ -62,10 +75,10 @@ impl Ports {
     /// Those that have the program and are not `wanted`, as far as they are there still.
     pub fn idle(&self, wanted: &[Port], snapshot: &Snapshot) -> Vec<Port> {
         let idle = self.ports.values().filter(|attached| {
-            let Port { index, name, .. } = &attached.port;
+            let index = attached.port.index;
             attached.link.is_some()
-                && wanted.iter().all(|port| port.index != *index)
-                && snapshot.link_of(*index).is_some_and(|link| link.name == *name)
+                && wanted.iter().all(|port| port.index != index)
+                && snapshot.link_of(index).is_some()
         });
         idle.map(|attached| attached.port.clone()).collect()
     }
@@ -91,16 +104,13 @@ impl Ports {
     /// If the port has to have it and cannot; it is not tried again then, unless something about the
     /// port changes.
     pub fn attach(&mut self, attacher: &Attacher, port: &Port) -> Result<()> {
-        if let Some(attached) = self.ports.get(&port.index) {
-            if attached.link.is_none() || attached.port.tagged || !port.tagged {
+        if let Some(attached) = self.ports.get(&port.index).filter(|attached| !attached.again) {
+            if attached.link.is_none() || !port.tagged {
                 return Ok(());
             }
-            // The first VLAN on top of a port that has the program.
+            // The first VLAN on top of a port that has the program, or somebody has changed it back.
             match self.keep_tags(port) {
-                Ok(_) => {
-                    self.ports.entry(port.index).and_modify(|attached| attached.port.tagged = true);
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(_) => self.detach(attacher, port.index),
             }
         }
@@ -117,40 +127,44 @@ impl Ports {
         };
         let failure = (forced && link.is_none())
             .then(|| anyhow!("{}: {why}; use --mode auto or --mode tc", port.name));
-        self.ports.insert(port.index, Attached { port: port.clone(), link, why });
+        let again = failure.is_some();
+        self.ports.insert(port.index, Attached { port: port.clone(), link, why, again });
         failure.map_or(Ok(()), Err)
     }
 
     fn attach_to(&mut self, attacher: &Attacher, port: &Port) -> Result<XdpLink, String> {
-        let changed = port.tagged && self.keep_tags(port)?;
+        if port.tagged {
+            self.keep_tags(port)?;
+        }
         let result = attacher.attach_xdp(port.index);
-        if changed && result.is_err() {
-            self.put_tags_back(&port.name);
+        if result.is_err() {
+            self.put_tags_back(port.index);
         }
         result
     }
 
-    /// Has a device leave the tags in the frames; whether it did not.
-    fn keep_tags(&mut self, port: &Port) -> Result<bool, String> {
+    /// Has a device leave the tags in the frames.
+    fn keep_tags(&mut self, port: &Port) -> Result<(), String> {
         let name = &port.name;
-        if ethtool::feature(name, TAGS_OFF) != Some(true) {
-            return Ok(false);
+        for feature in strips(name) {
+            if !ethtool::set_feature(name, feature, false) {
+                self.put_tags_back(port.index);
+                return Err(format!(
+                    "it takes the VLAN tags off the frames, and does not let that be turned off \
+                     ({feature})"
+                ));
+            }
+            tracing::info!("{name} leaves VLAN tags in the frames ({feature} off) while masq runs");
+            self.tags.insert((port.index, feature.to_owned()));
         }
-        if !ethtool::set_feature(name, TAGS_OFF, false) {
-            return Err(format!(
-                "it takes the VLAN tags off the frames, and does not let that be turned off \
-                 ({TAGS_OFF})"
-            ));
-        }
-        tracing::info!("{name} leaves VLAN tags in the frames ({TAGS_OFF} off) while masq runs");
-        self.tags.insert(name.clone());
-        Ok(true)
+        Ok(())
     }
 
-    fn put_tags_back(&mut self, name: &String) {
-        if self.tags.remove(name) {
-            put_tags_back([name]);
-        }
+    fn put_tags_back(&mut self, index: u32) {
+        let (back, kept) =
+            std::mem::take(&mut self.tags).into_iter().partition(|off| off.0 == index);
+        self.tags = kept;
+        put_tags_back(&back);
     }
 
     /// Gives all ports that have the program the one that the plane has now, from one packet to the
@@ -160,22 +174,21 @@ impl Ports {
     /// The first failure.
     pub fn exchange(&mut self, attacher: &Attacher) -> Result<()> {
         let mut result = Ok(());
-        self.ports.retain(|_, attached| {
-            let Some(link) = attached.link.take() else { return true };
+        for attached in self.ports.values_mut().filter(|attached| attached.link.is_some()) {
+            let held = &mut attached.link;
             let exchanged = attacher.plane.with_fast_xdp(|program| {
+                let Some(link) = held.take() else { return Ok(()) };
                 let id = program.attach_to_link(link)?;
-                Ok(program.take_link(id)?)
+                *held = Some(program.take_link(id)?);
+                Ok(())
             });
-            match exchanged {
-                Ok(link) => attached.link = Some(link),
-                Err(error) if result.is_ok() => {
-                    let name = &attached.port.name;
-                    result = Err(error.context(format!("cannot exchange the program on {name}")));
-                }
-                Err(_) => {}
+            if let Err(error) = exchanged {
+                attached.again = true;
+                let name = &attached.port.name;
+                let error = error.context(format!("cannot exchange the program on {name}"));
+                result = result.and(Err(error));
             }
-            attached.link.is_some()
-        });
+        }
         result
     }
 
@@ -190,7 +203,7 @@ impl Ports {
                 tracing::debug!(port = port.name, %error, "program was off already");
             }
         }
-        self.put_tags_back(&port.name);
+        self.put_tags_back(index);
     }
 
     /// Takes the program off all ports, and sets them as they were.
@@ -199,20 +212,27 @@ impl Ports {
         put_tags_back(&std::mem::take(&mut self.tags));
     }
 
-    /// Names of the devices that leave the tags in the frames because masq wants it.
-    pub fn own_tags(&self) -> Vec<String> {
-        self.tags.iter().cloned().collect()
+    /// What is turned off at devices so that tags stay in the frames.
+    pub fn own_tags(&self) -> BTreeSet<Off> {
+        self.tags.clone()
+    }
+
+    /// What there will be of it, once these ports have been attached to: to be written down before it
+    /// is done.
+    pub fn foreseen_tags(&self, wanted: &[Port]) -> BTreeSet<Off> {
+        let tagged = wanted.iter().filter(|port| port.tagged && port.is_wanted());
+        let off = |port: &Port| {
+            let index = port.index;
+            strips(&port.name).map(move |feature| (index, feature.to_owned())).collect::<Vec<_>>()
+        };
+        self.tags.iter().cloned().chain(tagged.flat_map(off)).collect()
     }
 
     /// Sets back what an earlier daemon has set and this one does not need. To be called when all ports
     /// have been tried.
     pub fn drop_others(&mut self) {
-        let used = |name: &String| {
-            let mut attached = self.ports.values();
-            attached.any(|attached| attached.link.is_some() && attached.port.name == *name)
-        };
         let (kept, others): (BTreeSet<_>, BTreeSet<_>) =
-            self.tags.iter().cloned().partition(|name| used(name));
+            self.tags.iter().cloned().partition(|(index, _)| self.in_driver(*index));
         self.tags = kept;
         put_tags_back(&others);
     }
@@ -221,8 +241,8 @@ impl Ports {
 impl Attached {
     /// Whether the port is wanted as it was when it was tried.
     fn fits(&self, wanted: &[Port]) -> bool {
-        let Port { index, name, fast, .. } = &self.port;
-        wanted.iter().any(|port| (port.index, &port.name, &port.fast) == (*index, name, fast))
+        let Port { index, fast, .. } = &self.port;
+        wanted.iter().any(|port| (port.index, &port.fast) == (*index, fast))
     }
 }
 
@@ -233,12 +253,19 @@ impl Port {
     }
 }
 
+/// The features by which a device takes tags off frames now.
+fn strips(name: &str) -> impl Iterator<Item = &'static str> {
+    let features = TAGS_OFF.into_iter();
+    features.filter(move |feature| ethtool::feature(name, feature) == Some(true))
+}
+
 /// Has devices take tags off the frames again.
-pub fn put_tags_back<'a>(names: impl IntoIterator<Item = &'a String>) {
-    for name in names {
-        if !ethtool::set_feature(name, TAGS_OFF, true) {
-            // It has gone, or somebody has changed it meanwhile.
-            tracing::debug!(name, "{TAGS_OFF} not turned on again");
+pub fn put_tags_back(off: &BTreeSet<Off>) {
+    for (index, feature) in off {
+        let name = if_indextoname(*index).ok().and_then(|name| name.into_string().ok());
+        // It has gone, or somebody has changed it meanwhile.
+        if !name.is_some_and(|name| ethtool::set_feature(&name, feature, true)) {
+            tracing::debug!(index, "{feature} not turned on again");
         }
     }
 }

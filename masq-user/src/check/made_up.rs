@@ -38,6 +38,7 @@ pub(super) fn link(index: u32, name: &str) -> Link {
         mtu: 1500,
         master: None,
         up: true,
+        qdisc: None,
         stack: Stack::default(),
     }
 }

@@ -110,6 +110,7 @@ impl Follower {
     ) -> Result<()> {
         self.gateway.configure(Rc::clone(config));
         self.gateway.load(snapshot)?;
+        estate.owns(self.gateway.own_qdiscs(), self.gateway.foreseen_tags(snapshot));
         let result = self.gateway.apply(snapshot).await;
         estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
         match result {
@@ -151,6 +152,8 @@ impl Follower {
         // What the kernel does not count among the changes of its routes.
         self.gateway.outdate_next_hops();
         let snapshot = self.netlink.snapshot().await?;
+        // Whoever follows on a killed daemon puts back what that had begun to change.
+        estate.owns(self.gateway.own_qdiscs(), self.gateway.foreseen_tags(&snapshot));
         let result = self.gateway.apply(&snapshot).await;
         estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
         result

@@ -264,6 +264,7 @@ async fn attach(
     if estate.survival.adopted {
         gateway.adopt(snapshot)?;
     }
+    estate.owns(gateway.own_qdiscs(), gateway.foreseen_tags(snapshot));
     let applied = gateway.apply(snapshot).await;
     estate.owns(gateway.own_qdiscs(), gateway.own_tags());
     applied?;

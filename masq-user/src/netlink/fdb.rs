@@ -16,7 +16,7 @@ use rtnetlink::{
 };
 use tokio::time::timeout;
 
-use super::{collect, connect};
+use super::{collect, connect_strictly};
 use crate::stations::Sighting;
 
 /// A connection for reading. Its own, because a large table takes its time.
@@ -25,7 +25,8 @@ pub struct Reader(Handle);
 impl Reader {
     /// Opens it.
     pub fn open() -> Result<Self> {
-        connect().map(Self)
+        // Or else the kernel tells the tables of all bridges, whichever port is asked for.
+        connect_strictly().map(Self)
     }
 
     /// Those that a bridge has noted behind one of its ports.

@@ -15,7 +15,8 @@ use std::{cell::RefCell, pin::pin, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use futures_util::{StreamExt as _, stream::Stream};
 use rtnetlink::{
-    Handle, MulticastGroup, new_connection, new_multicast_connection, packet_core::NetlinkPayload,
+    Handle, MulticastGroup, new_connection, new_connection_with_strict_check,
+    new_multicast_connection, packet_core::NetlinkPayload,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -91,6 +92,14 @@ impl Netlink {
             collect(addresses, Address::from_message).await.context("cannot list the addresses")?;
         Ok(Snapshot { links, addresses, sessions: pppoe::sessions() })
     }
+}
+
+/// A connection on which the kernel heeds all that a request for a list says.
+fn connect_strictly() -> Result<Handle> {
+    let connected = new_connection_with_strict_check();
+    let (connection, handle, _) = connected.context("cannot open a netlink socket")?;
+    tokio::spawn(connection);
+    Ok(handle)
 }
 
 fn connect() -> Result<Handle> {

@@ -83,6 +83,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Whether the administrator has turned it on.
     pub up: bool,
+    /// Kind of the queueing discipline at its root.
+    pub qdisc: Option<String>,
     /// What it stands on.
     pub stack: Stack,
 }
@@ -125,6 +127,7 @@ impl Link {
             xdp: None,
             master: None,
             up: message.header.flags.contains(LinkFlags::Up),
+            qdisc: None,
             stack: Stack::default(),
         };
         let mut elsewhere = false;
@@ -144,6 +147,7 @@ impl Link {
                     link.stack.read(infos);
                 }
                 LinkAttribute::Controller(index) => link.master = Some(*index),
+                LinkAttribute::Qdisc(kind) => link.qdisc = Some(kind.clone()),
                 LinkAttribute::Link(index) => link.stack.parent = Some(*index),
                 // Its parent's index is one of that namespace then.
                 LinkAttribute::LinkNetNsId(_) => elsewhere = true,

@@ -39,6 +39,8 @@ pub struct BridgePort {
     pub forwarding: bool,
     /// Whether the bridge learns the addresses of those behind it.
     pub learning: bool,
+    /// Whether another port takes over what is sent to it while it has no line.
+    pub has_backup: bool,
     /// Whether only those that somebody has let in may send (802.1X).
     pub locked: bool,
 }
@@ -57,6 +59,9 @@ impl Stack {
                         forwarding: data
                             .contains(&InfoBridgePort::State(BridgePortState::Forwarding)),
                         learning: data.contains(&InfoBridgePort::Learning(true)),
+                        has_backup: data.iter().any(
+                            |info| matches!(info, InfoBridgePort::BackupPort(index) if *index != 0),
+                        ),
                         locked: data.contains(&InfoBridgePort::Locked(true)),
                     });
                 }
@@ -128,7 +133,10 @@ mod tests {
         let forwarding = InfoBridgePort::State(BridgePortState::Forwarding);
         let blocking = InfoBridgePort::State(BridgePortState::Blocking);
         let good = port([&usual[..], &[forwarding]].concat());
-        assert_eq!(good, BridgePort { forwarding: true, learning: true, locked: false });
+        assert_eq!(
+            good,
+            BridgePort { forwarding: true, learning: true, has_backup: false, locked: false }
+        );
         assert!(!port([&usual[..], &[blocking]].concat()).forwarding);
     }
 }

@@ -29,6 +29,7 @@ fn link(index: u32, name: &str) -> Link {
         xdp: None,
         master: None,
         up: true,
+        qdisc: None,
         stack: Stack::default(),
     }
 }
@@ -138,6 +139,23 @@ fn the_fast_path_is_chosen_by_mode_and_device() {
     assert!(is_tc(Mode::Tc, &link(2, "eth0")));
     assert_eq!(fast(Mode::Auto, &link(2, "eth0")), Fast::TryXdp);
     assert_eq!(fast(Mode::Xdp, &veth), Fast::ForceXdp);
+}
+
+#[test]
+fn a_shaper_keeps_xdp_off_unless_it_is_asked_for() {
+    let mut machine = machine();
+    machine.links[1].qdisc = Some("cake".into());
+    let lan = |mode: &str, machine: &Snapshot| {
+        let config = config(&format!("--lan eth1 --wan ppp0 --mode {mode}"));
+        let plan = plan(&config, machine);
+        plan.interfaces[0].present.as_ref().unwrap().below.clone()
+    };
+    assert!(lan("auto", &machine).unwrap_err().contains("cake"));
+    assert!(lan("xdp", &machine).is_ok());
+    machine.links[1].qdisc = Some("fq_codel".into());
+    assert!(lan("auto", &machine).is_ok());
+    let port = Link { qdisc: Some("htb".into()), ..link(2, "eth0") };
+    assert!(matches!(fast(Mode::Auto, &port), Fast::Tc(why) if why.contains("htb")));
 }
 
 #[test]

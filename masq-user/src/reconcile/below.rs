@@ -4,11 +4,16 @@
 //! What is not true any more goes before the program leaves a driver, and what is new comes after it
 //! is there: nobody redirects to a device whose driver is just being reset.
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use anyhow::Result;
 
 use super::Gateway;
 use crate::{
-    attach::Attached,
+    attach::{Attached, Off},
     cli,
     control::proto::{InterfaceInfo, Mode, PortInfo},
     maps::Links,
@@ -16,28 +21,42 @@ use crate::{
         Snapshot,
         pppoe::{self, Session},
     },
-    plan::{Hooks, Interface, Plan, Port, Present},
+    plan::{self, Hooks, Interface, Plan, Port, Present},
     stations::Served,
-    topology::{self, Kind, Lane, Tables},
+    topology::{self, Kind, Lane, Tables, Topology},
 };
 
 /// The PPPoE sessions that the tables are true of.
 #[derive(PartialEq, Eq)]
 pub(super) struct Heard {
     sessions: Vec<Session>,
+    /// Since when they are these.
+    since: Instant,
+    /// Whether they were taken for true by then.
+    settled: bool,
     /// As was heard of them before they were read.
     discoveries: u32,
 }
 
+/// So long a session has to be there before it is used: pppd lists it before it has a PPP interface, and
+/// until then it could be taken for another interface's.
+const SETTLES: Duration = Duration::from_millis(900);
+
 impl Gateway {
     /// The machine without what masq itself has attached to it.
     pub fn foreign(&self, snapshot: Snapshot) -> Snapshot {
-        snapshot.without_xdp_on(|index| self.ports.in_driver(index))
+        snapshot.without_xdp_on(|index| self.ports.is_ours(index))
     }
 
-    /// Names of the devices that leave the VLAN tags in the frames because of masq.
-    pub fn own_tags(&self) -> Vec<String> {
+    /// What is turned off at devices because of masq.
+    pub fn own_tags(&self) -> BTreeSet<Off> {
         self.ports.own_tags()
+    }
+
+    /// What will be, after [`Gateway::apply`].
+    pub fn foreseen_tags(&self, snapshot: &Snapshot) -> BTreeSet<Off> {
+        let plan = plan::plan(&self.config, &self.foreign(snapshot.clone()));
+        self.ports.foreseen_tags(&plan.ports)
     }
 
     /// Whether PPPoE sessions have changed without any change of interfaces, as when pppd dials again in
@@ -45,7 +64,9 @@ impl Gateway {
     pub fn sessions_have_changed(&self) -> bool {
         let Some(heard) = &self.heard else { return false };
         let discoveries = self.plane.next_hops.discoveries();
-        discoveries.is_ok_and(|now| now != heard.discoveries) || pppoe::sessions() != heard.sessions
+        !heard.settled
+            || discoveries.is_ok_and(|now| now != heard.discoveries)
+            || pppoe::sessions() != heard.sessions
     }
 
     /// Whether [`Gateway::sessions_have_changed`] has to be asked now and then.
@@ -62,19 +83,25 @@ impl Gateway {
         }
     }
 
-    /// Keeps ports that are of no use at present while an interface is missing or has no session: some
-    /// drivers take the line down when the program comes or goes, and a redial would have to wait.
-    pub(super) fn keep_idle_ports(&self, plan: &mut Plan, snapshot: &Snapshot) {
-        let ppp = |name: &str| {
-            snapshot.link(name).is_some_and(|link| link.kind.as_deref() == Some("ppp"))
-        };
-        let lacks = |interface: &Interface| match &interface.present {
-            None => true,
-            Some(present) => present.below.is_err() && ppp(&interface.name),
-        };
-        if plan.interfaces.iter().any(lacks) {
-            plan.ports.extend(self.ports.idle(&plan.ports, snapshot));
+    /// Keeps the port below a PPPoE session while its interface is away or has no session: some drivers
+    /// take the line down when the program comes or goes, and a redial would have to wait.
+    pub(super) fn keep_idle_ports(&mut self, plan: &mut Plan, snapshot: &Snapshot) {
+        for interface in &plan.interfaces {
+            let below = interface.present.as_ref().map(|present| &present.below);
+            match below {
+                Some(Ok(Topology { kind: Kind::Pppoe(_), lanes, .. })) => {
+                    let port = lanes.first().map(|lane| lane.port);
+                    self.dialled.extend(port.map(|port| (interface.name.clone(), port)));
+                }
+                Some(Ok(_)) => _ = self.dialled.remove(&interface.name),
+                // Away, or without a session.
+                Some(Err(_)) | None => {}
+            }
         }
+        let wanted = |name: &String| plan.interfaces.iter().any(|other| other.name == *name);
+        self.dialled.retain(|name, _| wanted(name));
+        let idle = self.ports.idle(&plan.ports, snapshot).into_iter();
+        plan.ports.extend(idle.filter(|port| self.dialled.values().any(|of| *of == port.index)));
     }
 
     /// Has the program in the drivers of the ports. The first failure is returned.
@@ -101,14 +128,18 @@ impl Gateway {
                 self.tables.legs.insert(arrival, leg);
             }
         }
-        self.heard = None;
+        let before = self.heard.take();
         if matches!(self.config.mode, cli::Mode::Auto | cli::Mode::Xdp) && plan.dials(snapshot) {
             let discoveries = self.plane.next_hops.discoveries()?;
-            if wanted.has_sessions() && pppoe::sessions() != snapshot.sessions {
+            let sessions = pppoe::sessions();
+            let before = before.filter(|before| before.sessions == sessions);
+            let since = before.map_or_else(Instant::now, |before| before.since);
+            let settled = since.elapsed() >= SETTLES && sessions == snapshot.sessions;
+            if !settled {
                 wanted.drop_sessions();
             }
             wanted.hold_for(discoveries);
-            self.heard = Some(Heard { sessions: snapshot.sessions.clone(), discoveries });
+            self.heard = Some(Heard { sessions, since, settled, discoveries });
         }
         self.write_difference(wanted)?;
         self.serve_bridges(plan);

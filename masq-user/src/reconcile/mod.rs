@@ -14,7 +14,7 @@ use self::below::Heard;
 use crate::{
     attach::{Attached, Attacher, Hook, Ports},
     config::Config,
-    netlink::{Netlink, Snapshot, pppoe, remove_clsact},
+    netlink::{Netlink, Snapshot, remove_clsact},
     plan::{self, Interface, Plan, Present, Role},
     plane::Plane,
     prefixes::Prefixes,
@@ -40,6 +40,8 @@ pub struct Gateway {
     tables: Tables,
     /// The PPPoE sessions that those are true of, while there may be any.
     heard: Option<Heard>,
+    /// The ports below the PPPoE sessions that the interfaces had last, by interface.
+    dialled: BTreeMap<String, u32>,
     /// The bridges whose stations have to be followed.
     bridges: watch::Sender<Vec<Served>>,
     /// The device table as written.
@@ -77,6 +79,7 @@ impl Gateway {
             ports,
             tables: Tables::default(),
             heard: None,
+            dialled: BTreeMap::new(),
             bridges: watch::Sender::new(Vec::new()),
             devices: BTreeMap::new(),
             prefixes: Prefixes::new(),
@@ -107,9 +110,7 @@ impl Gateway {
     /// Makes the data plane fit the machine. What cannot be done for one interface is an error
     /// after everything else has been done; trying again later is safe.
     pub async fn apply(&mut self, snapshot: &Snapshot) -> Result<()> {
-        // Sessions may have changed since, and no message tells of it.
-        let snapshot = Snapshot { sessions: pppoe::sessions(), ..snapshot.clone() };
-        let snapshot = &self.foreign(snapshot);
+        let snapshot = &self.foreign(snapshot.clone());
         let mut plan = plan::plan(&self.config, snapshot);
         self.keep_idle_ports(&mut plan, snapshot);
         self.warn(&plan.warnings);
@@ -159,7 +160,7 @@ impl Gateway {
     /// Does what [`Gateway::exchange`] has failed to do.
     fn exchange_rest(&mut self) -> Result<()> {
         let mut result = Ok(());
-        for hook in Hook::ALL {
+        for hook in Hook::TC {
             for attached in self.attached.values_mut().filter(|a| a.is_outdated(hook)) {
                 result = result.and(self.attacher.exchange(hook, attached));
             }

@@ -143,6 +143,7 @@ impl Follower {
             }
         }
         let Change { set, remove, moved } = update(&self.written, &seen, &counts);
+        let mut result = Ok(());
         {
             let mut policy = self.plane.policy.borrow_mut();
             let stations = &mut policy.links.stations;
@@ -150,15 +151,24 @@ impl Follower {
                 stations.remove(&station)?;
                 self.written.remove(&station);
             }
-            for (station, place) in set {
-                stations.set(station, place)?;
-                self.written.insert(station, place);
+            // Those that are known first: there is room for them whatever comes.
+            let (known, new): (Vec<_>, Vec<_>) =
+                set.into_iter().partition(|(station, _)| self.written.contains_key(station));
+            for (station, place) in known.into_iter().chain(new) {
+                match stations.set(station, place) {
+                    Ok(()) => _ = self.written.insert(station, place),
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
+                }
             }
         }
         if moved {
             // The programs have heard of it by themselves, or this is how they do.
             self.plane.forget_next_hops()?;
         }
+        result?;
         self.said = None;
         Ok(())
     }

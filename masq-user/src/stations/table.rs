@@ -20,7 +20,8 @@ pub(super) struct Change {
     pub set: Vec<(Station, Place)>,
     /// These go.
     pub remove: Vec<Station>,
-    /// Whether one of them was behind another port before.
+    /// Whether one of them was behind another port before, or has gone, without the programs having heard
+    /// of it.
     pub moved: bool,
 }
 
@@ -37,9 +38,11 @@ pub(super) fn update(
             (seen.station, Place { port: seen.port, changes })
         })
         .collect();
-    let remove = written.keys().filter(|station| !wanted.contains_key(station));
-    let remove = remove.copied().collect();
-    let mut change = Change { remove, ..Change::default() };
+    let gone = written.iter().filter(|(station, _)| !wanted.contains_key(station));
+    // If the programs have not heard of it, somebody may remember it still.
+    let moved = gone.clone().any(|(station, place)| is_true(station, place, counts));
+    let remove = gone.map(|(station, _)| *station).collect();
+    let mut change = Change { remove, moved, ..Change::default() };
     for (station, place) in wanted {
         let before = written.get(&station);
         change.moved |= before.is_some_and(|before| before.port != place.port);
@@ -86,6 +89,10 @@ mod tests {
         assert_eq!(update(&table, &seen, &counts), Change::default());
         let (table, change) = after(&table, &seen[..1], &counts);
         assert_eq!((table.len(), change.remove), (1, vec![seen[1].station]));
+        assert!(change.moved, "nobody has told the programs");
+        let mut heard = counts;
+        heard[usize::from(set(seen[0].station.mac))] += 1;
+        assert!(!update(&table, &[], &heard).moved);
     }
 
     #[test]

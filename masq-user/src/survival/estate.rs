@@ -1,12 +1,12 @@
 //! What this daemon leaves to the next one: its pins and its manifest, kept true while it runs and
 //! removed when it stops for good.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use anyhow::Result;
 
 use super::{Heritage, leftover::Leftover, manifest::Manifest, pins::Pins};
-use crate::{config::Config, control::proto::Survival};
+use crate::{attach::Off, config::Config, control::proto::Survival};
 
 /// What outlives the daemon, if anything does.
 #[derive(Debug)]
@@ -91,9 +91,8 @@ impl Estate {
         }
     }
 
-    /// Notes whose clsact qdisc is ours to remove, and which devices leave the VLAN tags in the frames
-    /// because of us.
-    pub fn owns(&mut self, qdiscs: Vec<String>, tags: Vec<String>) {
+    /// Notes whose clsact qdisc is ours to remove, and what is turned off at devices because of us.
+    pub fn owns(&mut self, qdiscs: Vec<String>, tags: BTreeSet<Off>) {
         if (&self.manifest.clsact, &self.manifest.tags) != (&qdiscs, &tags) {
             (self.manifest.clsact, self.manifest.tags) = (qdiscs, tags);
             if let Err(error) = self.write() {

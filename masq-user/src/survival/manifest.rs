@@ -3,6 +3,7 @@
 //! because a bpffs holds nothing but kernel objects.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -14,7 +15,7 @@ use masq_common::{abi, ports::Pool};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attach::TcKind,
+    attach::{Off, TcKind},
     claims::{Netns, RUN_DIR},
     config::Config,
 };
@@ -47,9 +48,9 @@ pub struct Manifest {
     /// Interfaces whose clsact qdisc masq has added.
     #[serde(default)]
     pub clsact: Vec<String>,
-    /// Devices that masq has had leave the VLAN tags in the frames.
+    /// What masq has turned off at devices so that VLAN tags stay in the frames: index and feature.
     #[serde(default)]
-    pub tags: Vec<String>,
+    pub tags: BTreeSet<Off>,
     /// `--host-mappings`; 0 means that mappings are not counted.
     #[serde(default)]
     pub host_mappings: u32,
@@ -87,7 +88,7 @@ impl Manifest {
             tc,
             pins: String::new(),
             clsact: Vec::new(),
-            tags: Vec::new(),
+            tags: BTreeSet::new(),
             host_mappings: config.settings.host.mappings,
             reserved: reserved.iter().map(|pool| (pool.low, pool.high)).collect(),
         }

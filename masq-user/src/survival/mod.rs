@@ -219,7 +219,7 @@ mod tests {
             wans: vec!["wan0".into()],
             tc: TcKind::Tcx,
             clsact: Vec::new(),
-            tags: Vec::new(),
+            tags: [(2, "rx-vlan-hw-parse".to_owned())].into(),
             host_mappings: 0,
             reserved: Vec::new(),
             pins: String::new(),

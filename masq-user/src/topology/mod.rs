@@ -179,6 +179,7 @@ fn barred(port: &Link) -> Option<&'static str> {
     match port.stack.port {
         None => Some("the kernel does not say how its bridge treats it"),
         Some(port) if port.locked => Some("it is locked, so the bridge asks who may send"),
+        Some(port) if port.has_backup => Some("another port takes over when its line goes"),
         Some(port) if !port.learning => Some("the bridge does not learn who is behind it"),
         Some(port) if !port.forwarding => Some("it has no line, or STP blocks it"),
         Some(_) => None,

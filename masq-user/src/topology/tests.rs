@@ -9,7 +9,8 @@ use super::{Kind, Tables, Topology, describe, resolve};
 use crate::netlink::{BridgePort, Layer, Link, Snapshot, Stack, Vlan, pppoe::Session};
 
 const PEER: [u8; 6] = [2, 0, 0, 0, 0x0b, 1];
-const FORWARDING: BridgePort = BridgePort { forwarding: true, learning: true, locked: false };
+const FORWARDING: BridgePort =
+    BridgePort { forwarding: true, learning: true, has_backup: false, locked: false };
 
 fn link(index: u32, name: &str) -> Link {
     Link {
@@ -23,6 +24,7 @@ fn link(index: u32, name: &str) -> Link {
         xdp: None,
         master: None,
         up: true,
+        qdisc: None,
         stack: Stack::default(),
     }
 }
@@ -157,6 +159,7 @@ fn nothing_takes_a_port_that_the_bridge_does_not_use_as_usual() {
         (BridgePort { forwarding: false, ..FORWARDING }, "STP"),
         (BridgePort { learning: false, ..FORWARDING }, "learn"),
         (BridgePort { locked: true, ..FORWARDING }, "locked"),
+        (BridgePort { has_backup: true, ..FORWARDING }, "takes over"),
     ] {
         let mut snapshot = router();
         snapshot.links[1].stack.port = Some(change);

@@ -68,10 +68,10 @@ pub fn passage(
 
 /// What a packet looks like.
 fn look(bytes: &[u8; CAPTURE], extent: &Extent) -> Look {
-    // Without link-layer header the packet says itself what it is.
-    let raw = if bytes[0] >> 4 == 6 { IPV6 } else { IPV4 };
     let link = match extent.link {
-        0 => Header { ether_type: raw, ..Header::default() },
+        // Without link-layer header the packet says itself what it is.
+        0 if bytes[0] >> 4 == 6 => Header { ether_type: IPV6, ..Header::default() },
+        0 => Header { ether_type: IPV4, ..Header::default() },
         _ => Header::read(bytes, extent.captured),
     };
     let before = Look {

@@ -32,6 +32,9 @@ const NAMES: [&str; 2] = ["inside", "outside"];
 const MACS: [&str; 2] = ["02:00:00:00:01:aa", "02:00:00:00:02:aa"];
 /// Whoever is at the other end of PPPoE sessions.
 const PEERS: [&str; 2] = ["02:00:00:00:0a:cc", "02:00:00:00:0b:cc"];
+/// Whoever is behind a bridge. The kernel tells of the stations of all bridges of the machine, so these are
+/// nobody's in the labs of other suites.
+const STATIONS: [&str; 2] = ["02:00:00:00:0a:bb", "02:00:00:00:0b:bb"];
 /// Index of a port of a bridge that is no port itself: a VLAN device.
 pub const VLAN_PORTS: [u32; 2] = [70_001, 70_002];
 /// Priorities of tags: 1 for 0, 3 for 2, 5 for 4, 7 for 6.
@@ -280,6 +283,7 @@ fn side(bench: &Bench, index: usize, line: Line) -> Side {
         line if line.is_plain() => plain,
         // PPPoE has the addresses of the interface below it.
         Line { session: true, .. } => [plain[0], PEERS[index]],
+        Line { bridge: true, .. } => [MACS[index], STATIONS[index]],
         _ => [MACS[index], plain[1]],
     };
     Side {

@@ -8,7 +8,7 @@ use super::super::{
 use crate::{
     cli::Mode,
     config::Config,
-    plan::{Fast, Plan},
+    plan::{Fast, Interface, Plan, Port, SHAPERS},
 };
 
 /// Drivers with native XDP that can also send what another interface has received, as of Linux 6.18.
@@ -53,14 +53,18 @@ const XDP_DRIVERS: [&str; 35] = [
 /// Largest packet that most drivers take with XDP: a page, less the room that a program may ask for.
 const XDP_MTU: u32 = 3498;
 
-/// Queueing disciplines that hold packets back, for those who have set them up.
-const SHAPERS: [&str; 9] = ["cake", "cbq", "cbs", "etf", "hfsc", "htb", "netem", "taprio", "tbf"];
-
 /// Everything about one interface, or one port below an interface.
 pub(super) fn judge(config: &Config, facts: &Facts, plan: &Plan, device: &Device) -> Vec<Finding> {
+    let is_fast = |port: &&Port| matches!(port.fast, Fast::TryXdp | Fast::ForceXdp);
     let port = plan.ports.iter().find(|port| port.name == device.name);
-    let xdp = port.is_some_and(|port| matches!(port.fast, Fast::TryXdp | Fast::ForceXdp));
-    let mut findings = shapers(config, device, xdp);
+    let xdp = port.as_ref().is_some_and(is_fast);
+    // What leaves by a bridge, a VLAN or a PPP interface passes by its queues, too, if the port below
+    // is in the driver.
+    let interface = plan.interfaces.iter().find(|interface| interface.name == device.name);
+    let lanes = interface.into_iter().flat_map(Interface::lanes);
+    let mut below = lanes.flat_map(|lane| plan.ports.iter().find(|port| port.index == lane.port));
+    let passed_by = xdp || below.any(|port| is_fast(&port));
+    let mut findings = shapers(config, device, passed_by);
     findings.extend(offloads(config, facts, device));
     findings.extend(foreign_program(config, facts, device));
     if xdp {
@@ -219,11 +223,14 @@ mod tests {
         super::super::{
             Severity::{Note, Warning},
             facts::{Ethtool, Qdisc},
-            made_up::{complaints, config, facts, only, usual},
+            made_up::{complaints, config, device, facts, link, only, usual},
         },
         *,
     };
-    use crate::plan;
+    use crate::{
+        netlink::{Link, Stack, Vlan},
+        plan,
+    };
 
     /// A machine whose WAN is a network card with this driver.
     fn with_card(driver: &str) -> Facts {
@@ -285,6 +292,24 @@ mod tests {
         let mut veth = facts();
         veth.devices[1].qdiscs = vec![htb, Qdisc { kind: "fq_codel".into(), ingress: false }];
         assert_eq!(complaints(&of_wan(&usual(), &veth)), []);
+    }
+
+    #[test]
+    fn a_shaper_above_a_port_is_passed_by_too() {
+        let mut facts = with_card("ixgbe");
+        let tag = Vlan { id: 7, ordinary: true, priorities: 0 };
+        let stack = Stack { parent: Some(2), vlan: Some(tag), ..Stack::default() };
+        let vlan = Link { kind: Some("vlan".into()), stack, ..link(9, "vlan0") };
+        facts.snapshot.links.push(vlan);
+        let qdiscs = vec![Qdisc { kind: "cake".into(), ingress: false }];
+        facts.devices.push(Device { qdiscs, ..device(9, "vlan0") });
+        let of_vlan = |mode: &str| {
+            let config = config(&format!("--lan lan0 --wan vlan0 --mode {mode}"));
+            let plan = plan::plan(&config, &facts.snapshot);
+            judge(&config, &facts, &plan, facts.device("vlan0").unwrap())
+        };
+        assert_eq!(complaints(&of_vlan("auto")), [(Warning, "interfaces.shaper")]);
+        assert_eq!(complaints(&of_vlan("tc")), []);
     }
 
     #[test]
