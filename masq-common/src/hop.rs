@@ -10,8 +10,9 @@
 //! neighbours there is no such number; a program of ours in the kernel's neighbour code counts,
 //! separately for each of [`NEIGHBOURHOODS`] sets of neighbours, so that one that changes does not make
 //! the sessions of all others ask; another one counts for the stations of bridges, and the hook in the
-//! driver for the beginnings and ends of PPPoE sessions. A generation is the sum of all that a way
-//! depends on: they only grow, so a sum that is the same means that none has.
+//! driver for the ends of PPPoE sessions. A generation is the sum of all that a way depends on: they only
+//! grow, so for one way a sum that is the same means that none has. A number of the table stands for
+//! another way in another epoch, so that is in the ticket too.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -42,11 +43,19 @@ impl Ticket {
     /// No hop is known.
     pub const NONE: Self = Self(0);
 
-    /// Of a packet with this type-of-service byte: the number of its hop (never 0), and the
-    /// generation of the neighbourhood of that.
+    /// Of a packet with this type-of-service byte: the number of its hop (never 0), the epoch in which
+    /// that was written, and the generation of its way.
     #[inline(always)]
-    pub const fn new(hop: u32, tos: u8, generation: u32) -> Self {
-        Self((hop as u64 & 0xffff) << 48 | (class(tos) as u64) << 40 | generation as u64)
+    pub const fn new(hop: u32, tos: u8, epoch: u32, generation: u32) -> Self {
+        let rest = Self::rest(tos, Hop::ready(epoch), generation);
+        Self((hop as u64 & 0xffff) << 48 | rest)
+    }
+
+    /// All but the number of the hop, whose entry is in this state. Of its epoch the lower eight bits:
+    /// an idle session would have to miss 256 of them, and then find the same sum.
+    #[inline(always)]
+    const fn rest(tos: u8, state: u64, generation: u32) -> u64 {
+        (class(tos) as u64) << 40 | state & 0xff << 32 | generation as u64
     }
 
     /// Number of the hop in its table; 0 for none.
@@ -55,11 +64,11 @@ impl Ticket {
         (self.0 >> 48) as u32
     }
 
-    /// Whether it holds for a packet with this type-of-service byte, in this generation.
+    /// Whether it holds for a packet with this type-of-service byte, if the entry of its hop is in this
+    /// [`Hop::state`], in this generation of its way.
     #[inline(always)]
-    pub const fn holds(self, tos: u8, generation: u32) -> bool {
-        let there = self.0 & 0x0000_ff00_ffff_ffff;
-        there == (class(tos) as u64) << 40 | generation as u64
+    pub const fn holds(self, tos: u8, state: u64, generation: u32) -> bool {
+        self.0 & 0x0000_ffff_ffff_ffff == Self::rest(tos, state, generation)
     }
 }
 
@@ -74,7 +83,7 @@ const fn class(tos: u8) -> u8 {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
 pub struct Hop {
-    /// 0, or [`BUSY`](Self::BUSY), or [`ready`](Self::ready) of the epoch in which it was written.
+    /// 0, or [`busy`](Self::busy) or [`ready`](Self::ready) of the epoch in which it is or was written.
     pub state: u64,
     /// What it is.
     pub way: Way,
@@ -82,7 +91,10 @@ pub struct Hop {
 
 impl Hop {
     /// The entry is being written.
-    pub const BUSY: u64 = 1;
+    #[inline(always)]
+    pub const fn busy(epoch: u32) -> u64 {
+        1 | (epoch as u64) << 32
+    }
 
     /// The entry is complete.
     #[inline(always)]
@@ -215,7 +227,7 @@ pub struct Generations {
     /// Where the kernel counts the changes of the routes of this network namespace: an address; 0
     /// while it is not known.
     pub routes: u64,
-    /// Counts the frames that told of the beginning or end of a PPPoE session; see
+    /// Counts the frames that told of the end of a PPPoE session; see
     /// [`discoveries`](crate::hop::discoveries) for how it is compared.
     pub discoveries: u64,
     /// As above.
@@ -290,11 +302,15 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_holds_for_its_class_and_generation_only() {
-        let ticket = Ticket::new(8191, 0xb8, 7);
+    fn a_ticket_holds_for_its_class_epoch_and_generation_only() {
+        let ticket = Ticket::new(8191, 0xb8, 3, 7);
+        let state = Hop::ready(3);
         assert_eq!(ticket.hop(), 8191);
-        assert!(ticket.holds(0xb8, 7) && ticket.holds(0xb9, 7), "ECN is no class");
-        assert!(!ticket.holds(0xb8, 8) && !ticket.holds(0, 7));
+        assert!(ticket.holds(0xb8, state, 7) && ticket.holds(0xb9, state, 7), "ECN is no class");
+        assert!(!ticket.holds(0xb8, state, 8) && !ticket.holds(0, state, 7));
+        for other in [Hop::ready(2), Hop::busy(4), Hop::ready(4), 0] {
+            assert!(!ticket.holds(0xb8, other, 7), "another way has this number");
+        }
         assert_eq!(Ticket::NONE.hop(), 0, "which no hop has");
     }
 
@@ -306,7 +322,7 @@ mod tests {
         assert!(!Hop::is_free(old, epoch, Tick(100 + REST.0)));
         assert!(Hop::is_free(old, epoch, Tick(101 + REST.0)));
         assert!(!Hop::is_free(new, epoch, Tick(10_000)));
-        assert!(!Hop::is_free(Hop::BUSY, epoch, Tick(10_000)));
+        assert!(!Hop::is_free(Hop::busy(1), epoch, Tick(10_000)));
     }
 
     #[test]

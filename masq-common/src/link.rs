@@ -10,8 +10,8 @@
 //! None of it is asked for each packet: it is part of the next hop that a session remembers
 //! ([`crate::hop`]), and ends with it. Whatever depends on a station is worth nothing as soon as the
 //! kernel's bridge has changed its mind about any station of the same [`set`]; whatever depends on a
-//! PPPoE session as soon as a frame has told of the end or beginning of one (RFC 2516 section 5), to
-//! an interface that has a leg of its own for that ([`DISCOVERY`]).
+//! PPPoE session as soon as a frame of its peer has told of the end of one (PADT, RFC 2516 section 5.5),
+//! which is heard where there is a leg for that ([`DISCOVERY`]).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -22,9 +22,8 @@ pub const STATION_SETS: usize = 256;
 pub const NO_STATION: u16 = 0;
 
 /// In the place of a PPPoE session id, which it is not (RFC 2516 section 4 reserves it): the leg of the
-/// interface below PPPoE sessions, whose [`Leg::mac`] hears of their beginning and end. Legs and exits
-/// of sessions hold only while there is one on their port and VLAN: nobody would end them otherwise,
-/// and what others send does not. It has to be there before [`Leg::discoveries`] is read.
+/// interface below PPPoE sessions, where the programs hear of their end. Legs and exits of sessions hold
+/// only while there is one on their port and VLAN: nobody would end them otherwise. It has to be there before [`Leg::discoveries`] is read.
 pub const DISCOVERY: u16 = 0xffff;
 
 /// Key of the map of legs: what a frame itself tells. As a whole it also says which frames a next hop

@@ -20,8 +20,8 @@ use aya_ebpf::{
 use masq_common::{
     be::Addr,
     flow::{TCP, Tuple, UDP},
-    hop::{Way, neighbourhood},
-    link::NO_STATION,
+    hop::{Ticket, Way, neighbourhood},
+    link::{Arrival, NO_STATION},
     reason::Reason,
     session::SessionHalf,
     settings::{Device, Settings, caps, role},
@@ -48,7 +48,9 @@ struct Asked {
     query: [u64; size_of::<Query>() / 8],
     entry: Entry,
     way: Way,
-    before: Option<Before>,
+    before: Before,
+    /// 0 if there is no `before`, and nothing to remember.
+    remembers: u64,
 }
 
 /// One for each CPU, since the hooks of one CPU do not interrupt each other.
@@ -80,8 +82,15 @@ impl Asked {
 
 /// Finds the interface that a packet has come in by, for [`resolve`]; its role, at XDP.
 #[inline(always)]
-pub fn enter<P: Packet>(packet: &P) -> Step<u8> {
-    let entry = &mut scratch()?.entry;
+pub fn enter<P: Packet>(packet: &P, settings: &Settings) -> Step<u8> {
+    let asked = scratch()?;
+    // Before anything is looked up, what the frame is for included: the answer depends on that too.
+    // Two fields, since of an `Option` that is `None` the rest would be written without a value.
+    asked.remembers = 0;
+    if let Some(before) = generations::before(settings) {
+        (asked.before, asked.remembers) = (before, 1);
+    }
+    let entry = &mut asked.entry;
     entry.arrival = packet.arrival();
     // What not every packet has. Together the compiler would clear it by a function that it calls.
     // SAFETY: a reference can be written through.
@@ -94,14 +103,11 @@ pub fn enter<P: Packet>(packet: &P) -> Step<u8> {
 /// Asks for the way of a packet that has [entered](enter) and that `half` will rewrite; [`remember`]
 /// has the answer.
 #[inline(always)]
-pub fn resolve<P: Packet>(
-    packet: &P,
-    parsed: &Fast,
-    half: &SessionHalf,
-    settings: &Settings,
-) -> Step<()> {
-    let before = generations::before(settings);
+pub fn resolve<P: Packet>(packet: &P, parsed: &Fast, half: &SessionHalf) -> Step<()> {
     let asked = scratch()?;
+    if P::XDP {
+        follow(asked, half.ticket, parsed.tos)?;
+    }
     let entered = asked.entry.ifindex;
     let query = asked.query();
     query.family = AF_INET;
@@ -149,16 +155,28 @@ pub fn resolve<P: Packet>(
     if P::XDP {
         links::leave(&mut asked.way, ifindex, parsed.tos)?;
     }
-    asked.before = before;
     Ok(())
+}
+
+/// Whether XDP could send a packet where TC sends those of its session, if TC knows: else the routing
+/// need not be asked only for that. Otherwise every packet to a station behind Wi-Fi would ask it.
+#[inline(always)]
+fn follow(asked: &mut Asked, ticket: Ticket, tos: u8) -> Step<()> {
+    match hops::recall(ticket, tos, Arrival::plain(asked.entry.ifindex)) {
+        Some(way) if way.caps & Way::BELOW == 0 => {
+            asked.way = *way;
+            links::leave(&mut asked.way, way.port, tos)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Has a session remember the way that [`resolve`] has just found for a packet of it.
 #[inline(always)]
 pub fn remember(found: &Found, parsed: &Fast, now: Tick) -> Step<&'static Way> {
     let asked = scratch()?;
-    if let Some(before) = asked.before {
-        found.remember(hops::remember(&asked.way, parsed.tos, before, now));
+    if asked.remembers != 0 {
+        found.remember(hops::remember(&asked.way, parsed.tos, asked.before, now));
     }
     Ok(&asked.way)
 }

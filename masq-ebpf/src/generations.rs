@@ -127,7 +127,7 @@ pub fn stations(set: u16) -> Option<u32> {
     Some(stations_of(generations()?, set))
 }
 
-/// How often PPPoE sessions have begun or ended, to be compared with [`link::Leg::discoveries`].
+/// How often PPPoE sessions have ended, to be compared with [`link::Leg::discoveries`].
 #[inline(always)]
 pub fn discoveries() -> Option<u32> {
     Some(hop::discoveries(discoveries_of(generations()?)))
@@ -265,9 +265,9 @@ fn station(address: u64) {
     }
 }
 
-/// A PPPoE session begins or ends.
+/// A PPPoE session ends.
 #[inline(always)]
-pub fn discovery() {
+pub fn terminated() {
     let Some(generations) = generations() else { return };
     count_change(generations);
     // SAFETY: an aligned word of an array, changed atomically only.

@@ -30,11 +30,16 @@ pub fn recall(ticket: Ticket, tos: u8, arrival: Arrival) -> Option<&'static Way>
         return None;
     }
     let generations = generations()?;
+    let hop = HOPS.get_ptr(ticket.hop())?;
     // SAFETY: an entry that a valid ticket stands for is complete and does not change as long as
     // somebody may be reading it (`Hop::is_free`).
-    let way = unsafe { &(*HOPS.get_ptr(ticket.hop())?).way };
+    let way = unsafe { &(*hop).way };
     let routes = generations::routes(generations)?;
-    let holds = ticket.holds(tos, generations::of(generations, routes, way, arrival));
+    let generation = generations::of(generations, routes, way, arrival);
+    // After the way: who writes another one there changes the state before.
+    // SAFETY: an aligned word of an array.
+    let state = unsafe { ptr::read_volatile(&raw const (*hop).state) };
+    let holds = ticket.holds(tos, state, generation);
     (holds && way.arrival.word() == arrival.word()).then_some(way)
 }
 
@@ -54,7 +59,7 @@ pub fn remember(way: &Way, tos: u8, before: Before, now: Tick) -> Ticket {
     for probe in 0..PROBES {
         let number = (place + probe) & (LENGTH - 1);
         if number != 0 && is_at(number, words, epoch, now) {
-            return Ticket::new(number, tos, generation);
+            return Ticket::new(number, tos, epoch.number, generation);
         }
     }
     Ticket::NONE
@@ -73,11 +78,11 @@ fn is_at(number: u32, words: &Words, epoch: Epoch, now: Tick) -> bool {
             return (*entry).iter().zip(words).all(|(a, b)| a == b);
         }
         let word = &raw mut (*hop).state;
-        if !Hop::is_free(state, epoch, now) || !atomic::swap(word, state, Hop::BUSY) {
+        if !Hop::is_free(state, epoch, now) || !atomic::swap(word, state, Hop::busy(epoch.number)) {
             return false;
         }
         *entry = *words;
-        atomic::swap(word, Hop::BUSY, Hop::ready(epoch.number));
+        atomic::swap(word, Hop::busy(epoch.number), Hop::ready(epoch.number));
     }
     generations::used();
     true

@@ -159,7 +159,7 @@ fn place(bridge: u32, mac: Mac) -> Option<u32> {
     (generations::stations(set(mac))? == place.changes).then_some(place.port)
 }
 
-/// Whether a PPPoE session that was there at this count of discoveries must be there still.
+/// Whether a PPPoE session that was there at this count of discoveries may be there still.
 #[inline(always)]
 fn is_current(arrival: Arrival, discoveries: u32) -> bool {
     // SAFETY: as in `enter`.
@@ -167,17 +167,19 @@ fn is_current(arrival: Arrival, discoveries: u32) -> bool {
     heard && generations::discoveries() == Some(discoveries)
 }
 
-/// A frame with this destination tells of the beginning or end of a PPPoE session of a port and VLAN;
-/// whether any may be ours.
+/// A frame with these link-layer addresses (destination, source) tells of the end of the PPPoE session that
+/// frames like `arrival` belong to; whether that is one of ours. Only who could end it with the kernel
+/// can: everybody on the line may send such frames.
 #[inline(never)]
-pub fn discovery(arrival: Arrival, to: &Mac) -> bool {
+pub fn terminated(arrival: Arrival, addresses: &[Mac; 2]) -> bool {
+    let [to, from] = *addresses;
     // SAFETY: as in `enter`.
-    let ours = match unsafe { LEGS.get(arrival.discovery()) } {
-        Some(leg) => is_same(leg.mac, *to),
+    let ours = match unsafe { LEGS.get(arrival) } {
+        Some(leg) => is_same(leg.mac, to) && is_same(leg.peer, from),
         None => false,
     };
     if ours {
-        generations::discovery();
+        generations::terminated();
     }
     ours
 }

@@ -87,6 +87,22 @@ fn a_session_uses_what_it_remembers() {
     }
 }
 
+/// A number stands for another way in another epoch, whose sum of changes may happen to be the same.
+#[test]
+fn an_entry_of_another_epoch_is_not_used() {
+    let mut bench = bench();
+    for _ in 0..TRIES / 10 {
+        let number = remembered(&mut bench, Hook::LanXdp, &packet().bytes(), &key());
+        let hop = bench.next_hop(number);
+        let way = masq_common::hop::Way { destination: mac(OTHER_ISP), ..hop.way };
+        let state = NextHop::ready((hop.state >> 32) as u32 + 1);
+        bench.set_next_hop(number, NextHop { state, way });
+        let sent_to = next_hop(&bench.run(Hook::LanXdp, &packet().bytes()));
+        bench.set_next_hop(number, hop);
+        assert_eq!(sent_to, mac(MAC_ISP));
+    }
+}
+
 #[test]
 fn flows_of_one_next_hop_share_it() {
     let mut bench = bench();

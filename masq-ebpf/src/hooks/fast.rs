@@ -52,7 +52,7 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
     let way = match known {
         Some(way) => way,
         None => {
-            forward::resolve(packet, &parsed, half, settings)?;
+            forward::resolve(packet, &parsed, half)?;
             forward::remember(&found, &parsed, now)?
         }
     };
@@ -65,18 +65,22 @@ fn decide<P: Packet>(packet: &P, role: u8) -> Step<Outcome> {
             (more + 1, u64::from(parsed.length) + more * headers)
         }
     };
-    let (tcp_flags, sequence) = (parsed.tcp_flags, parsed.sequence);
-    found.touch(now, &Passed { tcp_flags, sequence, packets, bytes });
     if half.is_outbound() {
         packet.give_pass(settings);
     }
-    Ok(packet.send(&parsed, half, way))
+    let outcome = packet.send(&parsed, half, way);
+    // What could not be sent, another hook may count.
+    if let Outcome::Redirected(..) = outcome {
+        let (tcp_flags, sequence) = (parsed.tcp_flags, parsed.sequence);
+        found.touch(now, &Passed { tcp_flags, sequence, packets, bytes });
+    }
+    Ok(outcome)
 }
 
 /// Whether a packet may be translated by the session that it was found to have.
 #[inline(always)]
 fn admit<P: Packet>(packet: &P, role: u8, half: &SessionHalf, settings: &Settings) -> Step<()> {
-    let entered = forward::enter(packet)?;
+    let entered = forward::enter(packet, settings)?;
     let role = if P::XDP { entered } else { role };
     // Whoever forges the tuple of somebody's session is on the wrong side of it.
     if half.is_outbound() != (role == role::LAN) {

@@ -30,8 +30,8 @@ fn decide(frame: &Frame<ETHERNET>) -> Outcome {
     let link = match link::kind(frame.window()) {
         Kind::Plain => return fast::run(frame, 0),
         Kind::Below(link) => link,
-        Kind::Discovery(vlan) => {
-            discovery(frame, vlan);
+        Kind::Terminated(link) => {
+            terminated(frame, link.arrival(frame.ifindex()));
             return Outcome::Ends(Reason::NotIpv4);
         }
         Kind::Other(reason) => return Outcome::Ends(reason),
@@ -56,11 +56,11 @@ fn below<const LINK: usize>(
     fast::run(&Frame::<LINK>::new(frame.context().cast(), link), 0)
 }
 
-/// Has all next hops by PPPoE asked for anew, if the frame is for an interface that speaks it.
+/// Has all next hops by PPPoE asked for anew, if it is a session of ours that has ended.
 #[inline(always)]
-fn discovery(frame: &Frame<ETHERNET>, vlan: u16) {
-    let Some(to) = frame.to() else { return };
-    if links::discovery(Arrival { port: frame.ifindex(), vlan, session: 0 }, &to) {
+fn terminated(frame: &Frame<ETHERNET>, arrival: Arrival) {
+    let (Some(to), Some(from)) = (frame.to(), frame.from()) else { return };
+    if links::terminated(arrival, &[to, from]) {
         counters::bump(Reason::PppoeDiscovery);
     }
 }

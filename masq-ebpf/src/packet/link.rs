@@ -7,7 +7,10 @@
 
 use core::mem::offset_of;
 
-use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head};
+use aya_ebpf::{
+    bindings::xdp_md,
+    helpers::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail},
+};
 use masq_common::{
     be::{Addr, Id},
     flow::Tuple,
@@ -52,11 +55,11 @@ mod ether_type {
 const IN_SESSION: u16 = 0x1100_u16.to_be();
 /// IPv4 in PPP, as loaded.
 const PPP_IPV4: u16 = 0x0021_u16.to_be();
-/// Version and type of PPPoE.
-const VERSION: u8 = 0x11;
-/// Codes of PPPoE discovery that tell of a session: it is confirmed, or has ended.
-const PADS: u8 = 0x65;
+/// Code of PPPoE discovery that tells of the end of a session.
 const PADT: u8 = 0xa7;
+
+/// The shortest frame of Ethernet, its check sequence not counted (IEEE 802.3 section 4A.4.2).
+const SHORTEST: i32 = 60;
 
 /// The largest id of a VLAN.
 const LAST_VLAN: u16 = 4094;
@@ -91,8 +94,8 @@ pub enum Kind {
     Plain,
     /// An IPv4 packet after more.
     Below(Link),
-    /// It tells of the beginning or end of a PPPoE session of this VLAN.
-    Discovery(u16),
+    /// It tells of the end of a PPPoE session.
+    Terminated(Link),
     /// Nothing for us.
     Other(Reason),
 }
@@ -149,15 +152,16 @@ fn session<const AT: usize>(window: (usize, usize), vlan: u16) -> Step<Kind> {
     Ok(Kind::Below(Link { length: AT + SESSION, vlan, session, payload }))
 }
 
-/// Reads a frame of PPPoE discovery.
+/// Reads a frame of PPPoE discovery. Of any version, as the kernel does.
 #[inline(always)]
 fn discovery<const AT: usize>(window: (usize, usize), vlan: u16) -> Kind {
-    let Some(header) = at::<[u8; 2]>(window, AT) else { return Kind::Other(Reason::Unusual) };
-    // SAFETY: `at` has checked that both bytes are accessible.
-    match unsafe { *header } {
-        [VERSION, PADS | PADT] => Kind::Discovery(vlan),
-        _ => Kind::Other(Reason::NotIpv4),
+    let Some(header) = at::<[u8; 4]>(window, AT) else { return Kind::Other(Reason::Unusual) };
+    // SAFETY: `at` has checked that all four bytes are accessible.
+    let (code, session): (u8, u16) = unsafe { (field(header, 1), field(header, 2)) };
+    if code != PADT || matches!(session, 0 | NO_SESSION) {
+        return Kind::Other(Reason::NotIpv4);
     }
+    Kind::Terminated(Link { length: AT, vlan, session, payload: 0 })
 }
 
 /// How [`reframe`] has ended: it has.
@@ -212,6 +216,15 @@ pub fn reframe(ctx: *mut xdp_md, job: &Job, way: &Way) -> u32 {
     let tag = if way.tag != 0 { TAG } else { 0 };
     let session = if way.session != 0 { SESSION } else { 0 };
     let more = (ETHERNET + tag + session) as i32 - i32::from(job.link);
+    // SAFETY: the context is valid while the program runs.
+    let length = unsafe { (*ctx).data_end - (*ctx).data } as i32;
+    let short = SHORTEST - (length + more);
+    // Many a driver sends what it is given, short as it is. First, since zeros behind the packet are no
+    // change to whoever gets the frame if there is no room in front.
+    // SAFETY: the helper adds zeros to the end of the frame or fails, and changes nothing else.
+    if short > 0 && unsafe { bpf_xdp_adjust_tail(ctx, short) } != 0 {
+        return NO_ROOM;
+    }
     // SAFETY: the helper moves the beginning of the frame or fails, and changes nothing else.
     if more != 0 && unsafe { bpf_xdp_adjust_head(ctx, -more) } != 0 {
         return NO_ROOM;

@@ -53,6 +53,12 @@ impl<const LINK: usize> Frame<LINK> {
         self.address(0)
     }
 
+    /// Link-layer address of the sender.
+    #[inline(always)]
+    pub fn from(&self) -> Option<Mac> {
+        self.address(6)
+    }
+
     /// The address at this offset.
     #[inline(always)]
     fn address(&self, offset: usize) -> Option<Mac> {
@@ -217,7 +223,7 @@ impl<const LINK: usize> Packet for Frame<LINK> {
 
     #[inline(always)]
     fn enter(&self, entry: &mut Entry) -> Step<()> {
-        let from = self.address(6).ok_or(Reason::Unusual)?;
+        let from = self.from().ok_or(Reason::Unusual)?;
         links::enter(entry, &[self.to().ok_or(Reason::Unusual)?, from])
     }
 

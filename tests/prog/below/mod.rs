@@ -9,8 +9,9 @@ mod strangers;
 
 use masq_common::{
     flow::{FlowKey, ICMP, TCP, UDP},
-    hop::Ticket,
-    reason::Reason::{self, InboundFast, OutboundFast, TooBig},
+    hop::{Hop, Ticket, Way},
+    reason::Reason::{self, InboundFast, OtherDevice, OutboundFast, TooBig},
+    settings::caps,
     tcp::ACK,
 };
 use masq_tests::{
@@ -126,6 +127,30 @@ fn frames_get_the_header_of_the_way_out() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The shortest frame of Ethernet, without its check sequence.
+const SHORTEST: usize = 60;
+
+#[test]
+fn what_becomes_too_short_gets_zeros_behind_it() {
+    let mut router = Router::new([Line::named("VLAN"), Line::named("PPPoE on a VLAN")]);
+    let ack = |from, to| Packet::tcp(from, to, ACK, b"");
+    // With one byte in the place of padding, as the shortest tagged frame may have.
+    let frame = [router.sides[1].arriving(&ack(REMOTE, OUTSIDE).bytes()), vec![0xa5]].concat();
+    let mut wanted = router.sides[0].leaving(&ack(REMOTE, INSIDE).ttl(63).bytes(), 1);
+    wanted.push(0xa5);
+    wanted.resize(SHORTEST, 0);
+    for time in ["first", "second"] {
+        let output = router.run(1, &frame);
+        assert_eq!(fault(&output, 1, &wanted), None, "{time}");
+    }
+    // A session counts what has left.
+    let counted = router.bench.session(&key(1, TCP)).expect("the session").packets;
+    assert_eq!(counted, 2);
+}
+
+/// No interface has this index.
+const NOWHERE: u32 = 60_000;
+
 /// So often is tried what a change in another namespace may undo.
 const TRIES: usize = 100;
 
@@ -149,6 +174,33 @@ fn frames_leave_by_the_port_and_sessions_know_that() {
             assert_eq!((way.arrival, way.port), (from.arrival(), to.port), "{lan:?} {wan:?}");
         }
     }
+}
+
+/// The proof: the entry of the session says another interface than the routing would.
+#[test]
+fn the_routing_is_not_asked_where_tc_sends_what_xdp_cannot() {
+    let mut router = Router::new([Line::named("port of a bridge"), Line::named("Ethernet")]);
+    let [_, frame] = frames(&router);
+    let key = key(1, UDP);
+    let bridge = router.sides[0].ifindex;
+    let mut ends = |port: u32, reason: Reason| {
+        (0..TRIES).any(|_| {
+            pass(&mut router);
+            let number = router.bench.session(&key).expect("the session").ticket.hop();
+            if number == 0 {
+                return false;
+            }
+            let hop = router.bench.next_hop(number);
+            // As TC has it.
+            let way = Way { port, caps: caps::ETHERNET | caps::READY, ..hop.way };
+            router.bench.set_next_hop(number, Hop { way, ..hop });
+            let output = router.run(1, &frame);
+            router.bench.set_next_hop(number, hop);
+            output.reason() == reason
+        })
+    };
+    assert!(ends(NOWHERE, OtherDevice), "asked every time");
+    assert!(ends(bridge, InboundFast), "never asked");
 }
 
 #[test]

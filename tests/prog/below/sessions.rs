@@ -1,7 +1,12 @@
-//! What is remembered of a way by PPPoE ends with a frame that tells of another session; and nothing else
-//! does.
+//! What is remembered of a way by PPPoE ends with a frame of the peer that tells of its end; and nothing
+//! else does.
 
-use masq_common::{flow::UDP, hop::Ticket, reason::Reason::*};
+use masq_common::{
+    flow::UDP,
+    hop::Ticket,
+    link::{Arrival, Leg},
+    reason::Reason::*,
+};
 use masq_tests::program::Verdict;
 
 use super::{
@@ -23,7 +28,7 @@ fn discovery(router: &Router, index: usize, code: u8, session: u16) -> Vec<u8> {
     frame
 }
 
-/// Runs a frame that has to go on untouched; whether it counted as the beginning or end of a session.
+/// Runs a frame that has to go on untouched; whether it counted as the end of a session.
 #[track_caller]
 fn told(router: &mut Router, index: usize, frame: &[u8]) -> bool {
     let output = router.run(index, frame);
@@ -38,14 +43,17 @@ const PADS: u8 = 0x65;
 const PADT: u8 = 0xa7;
 
 #[test]
-fn a_redial_ends_what_was_learned_of_the_session() {
+fn a_hang_up_ends_what_was_learned_of_the_session() {
     for name in ["PPPoE", "PPPoE on a VLAN"] {
         let mut router = Router::new([Line::named("Ethernet"), Line::named(name)]);
-        for code in [PADT, PADS] {
+        let at = if router.sides[1].vlan == 0 { 14 } else { 18 };
+        // Whatever the version: the kernel does not look at it either.
+        for version in [0x11, 0x12] {
             pass(&mut router);
             pass(&mut router);
-            let frame = discovery(&router, 1, code, router.sides[1].session);
-            assert!(told(&mut router, 1, &frame), "{name}: {code:#x}");
+            let mut frame = discovery(&router, 1, PADT, router.sides[1].session);
+            frame[at] = version;
+            assert!(told(&mut router, 1, &frame), "{name}: {version:#x}");
             end(&mut router, [PppoeOther; 2]);
             // Another way of asking the routing does not bring it back: only the daemon does.
             router.bench.forget_next_hops(false);
@@ -67,10 +75,20 @@ fn other_frames_of_discovery_end_nothing() {
             frame[at] = byte;
             frame
         };
-        let mut frames: Vec<_> = [PADO, PADI, PADR].map(|code| changed(at + 1, code)).into();
-        frames.push(changed(at, 0x12));
+        let mut frames: Vec<_> = [PADO, PADI, PADR, PADS].map(|code| changed(at + 1, code)).into();
         frames.push(changed(5, 0x77));
-        frames.push(good[..at + 1].to_vec());
+        // Anybody on the line may send these: not from the peer, not of a session of ours.
+        frames.push(changed(11, 0x77));
+        frames.push(changed(at + 3, 0x77));
+        let sender = |from: [u8; 6], session: u16| {
+            let mut frame = discovery(&router, 1, PADT, session);
+            frame[6..12].copy_from_slice(&from);
+            frame
+        };
+        // What legs without a peer are known by.
+        frames.push(sender([0; 6], 0));
+        frames.push(sender([0; 6], 0xffff));
+        frames.push(good[..at + 3].to_vec());
         // A session is none of discovery.
         frames.push(changed(at - 1, 0x64));
         for frame in frames {
@@ -101,6 +119,10 @@ fn a_tag_with_nothing_but_a_priority_hides_no_end() {
 fn ways_without_pppoe_outlive_a_redial() {
     let mut router = Router::new([Line::named("VLAN"), Line::named("Ethernet")]);
     router.hear(1);
+    // A session on the same line, that the way is none of.
+    let [mac, peer] = router.sides[1].macs;
+    let arrival = Arrival { session: 1_u16.to_be(), ..router.sides[1].arrival() };
+    router.bench.set_leg(arrival, Leg { mac, peer, ..Leg::default() });
     let frame = &frames(&router)[0];
     let end = discovery(&router, 1, PADT, 1);
     // Neighbours of other tests may change at any moment, so it is tried more than once.
