@@ -192,6 +192,10 @@ fn pppoe(link: &Link, snapshot: &Snapshot) -> Result<Topology, String> {
         [] => return Err("there is no PPPoE session below it (/proc/net/pppoe)".to_owned()),
         _ => return Err("several PPPoE sessions: the kernel does not say which is its".to_owned()),
     };
+    if session.transformed {
+        let why = "PPP compression or encryption (CCP, MPPE) is in use, which XDP does not know";
+        return Err(why.to_owned());
+    }
     let ppp = |link: &&Link| link.kind.as_deref() == Some("ppp");
     if snapshot.links.iter().filter(ppp).count() > 1 {
         let why = "several PPP interfaces: the kernel does not say whose the PPPoE session is";

@@ -49,7 +49,7 @@ fn ppp(index: u32, name: &str) -> Link {
 }
 
 fn session(id: u16, device: &str) -> Session {
-    Session { id: id.to_be(), peer: PEER, device: device.into() }
+    Session { id: id.to_be(), peer: PEER, device: device.into(), transformed: false }
 }
 
 /// ppp0 over eth0.7, and br0 of eth1, eth2 and VLAN 10 of eth0.
@@ -207,6 +207,7 @@ fn a_session_is_taken_only_if_it_can_be_no_others() {
     let two = with(|machine| machine.sessions.push(session(0x13, "eth1")));
     refused("ppp0", &two, "several PPPoE sessions");
     refused("ppp0", &with(|machine| machine.sessions.clear()), "no PPPoE session");
+    refused("ppp0", &with(|machine| machine.sessions[0].transformed = true), "compression");
     refused("ppp0", &with(|machine| machine.links.push(ppp(20, "ppp1"))), "several PPP interfaces");
     // Of an uplink over a modem, with a session of something else.
     refused("ppp0", &with(|machine| machine.links[6].mtu = 1500), "MTU");
