@@ -203,8 +203,13 @@ fn a_small_mtu_is_told_of_and_a_shaper_is_no_trouble_in_tc() {
             .collect::<Vec<_>>(),
     );
     // masq clamps by itself.
-    assert_eq!(checks(&found(&lab.router, &USUAL)), [""; 0]);
-    let findings = found(&lab.router, &[&USUAL[..], &["--mss-clamp", "off"]].concat());
+    let tc = [&USUAL[..], &["--mode", "tc"]].concat();
+    assert_eq!(checks(&found(&lab.router, &tc)), [""; 0]);
+    let findings = found(&lab.router, &USUAL);
+    assert_eq!(checks(&findings), ["interfaces.below"]);
+    let stays = only(&findings, "interfaces.below");
+    assert!(stays["text"].as_str().is_some_and(|text| text.contains("shaper (tbf)")), "{stays}");
+    let findings = found(&lab.router, &[&tc[..], &["--mss-clamp", "off"]].concat());
     let finding = only(&findings, "interfaces.mtu");
     let sentence = finding["text"].as_str().expect("a text");
     assert!(sentence.contains("1400") && sentence.contains("1500"), "{sentence}");
