@@ -172,7 +172,7 @@ fn dropped_first_packets_are_recorded_if_wanted(setup: Setup) {
 }
 
 /// A network with masq, for a test that needs no capture.
-fn with_masq(arguments: &[&str], test: impl FnOnce(&Lab, Masq)) {
+pub fn with_masq(arguments: &[&str], test: impl FnOnce(&Lab, Masq)) {
     let lab = Lab::new(Layout::default());
     let _clean = StopAtEnd(&lab.router);
     let masq = Masq::start(&lab, ["--mode", "tc"].iter().chain(arguments));

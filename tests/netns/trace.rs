@@ -1,14 +1,15 @@
 //! `masq trace`: what it shows of real packets, and that switching it on and off costs none.
 
 use masq_tests::{
-    daemon::{self, Masq, StopAtEnd, masq},
-    lab::{HOST_A, Lab, Layout, ROUTER_WAN, SERVER_1},
+    daemon::{self, Masq, masq},
+    lab::{HOST_A, Lab, ROUTER_WAN, SERVER_1},
     sockets::eventually,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
+    events::with_masq,
     flow::{Connection, Datagrams},
     in_both_modes,
     scene::Setup,
@@ -112,14 +113,6 @@ fn drops_are_shown_with_their_reason(setup: Setup) {
         assert_eq!((&packets[0]["verdict"], &packets[0]["after"]), (&json!("drop"), &Value::Null));
         assert_eq!(packets[0]["before"]["source"], end(HOST_A, 42_000));
     });
-}
-
-/// A network with masq, for a test that needs no capture.
-fn with_masq(arguments: &[&str], test: impl FnOnce(&Lab, Masq)) {
-    let lab = Lab::new(Layout::default());
-    let _clean = StopAtEnd(&lab.router);
-    let masq = Masq::start(&lab, ["--mode", "tc"].iter().chain(arguments));
-    test(&lab, masq);
 }
 
 #[test]

@@ -93,16 +93,7 @@ impl Crossing {
 fn tell_wan(bench: &mut Bench, link: Link) {
     let [_, port] = bench.ports();
     let [wan, peer] = Hook::WanXdp.link_addresses();
-    let arrival = Arrival { port, vlan: link.vlan(), session: link.session().to_be() };
-    let mut leg = Leg { ifindex: port, mac: wan, ..Leg::default() };
-    let mut way_out = Exit {
-        port,
-        kind: exit::PORT,
-        caps: caps::ETHERNET | caps::XDP_TRANSMIT,
-        vlan: arrival.vlan,
-        session: arrival.session,
-        ..Exit::default()
-    };
+    let (arrival, mut leg, mut way_out) = link.told(port, wan);
     if arrival.session != 0 {
         bench.set_leg(arrival.discovery(), leg);
         let discoveries = bench.generations().discoveries();

@@ -17,8 +17,7 @@ use aya::{
 use masq_common::{
     abi::maps,
     hop::Generations,
-    link::{Arrival, Exit, Leg, exit},
-    settings::caps,
+    link::{Arrival, Exit, Leg},
 };
 
 use super::{
@@ -40,16 +39,7 @@ pub fn craft(line: &Line, link: Link) -> Result<(), String> {
     let pins = Path::new(pins.ok_or("the maps of masq are not pinned: it says why at its start")?);
     let [_, _, wan, remote] = MACS;
     let port = line.router.interface_index(WAN_IF);
-    let arrival = Arrival { port, vlan: link.vlan(), session: link.session().to_be() };
-    let mut leg = Leg { ifindex: port, mac: wan, ..Leg::default() };
-    let mut way_out = Exit {
-        port,
-        kind: exit::PORT,
-        caps: caps::ETHERNET | caps::XDP_TRANSMIT,
-        vlan: arrival.vlan,
-        session: arrival.session,
-        ..Exit::default()
-    };
+    let (arrival, mut leg, mut way_out) = link.told(port, wan);
     let mut legs: HashMap<_, Arrival, Leg> = table(pins, maps::LEGS)?;
     if arrival.session != 0 {
         // In this order: discovery has to be heard before its count is read.

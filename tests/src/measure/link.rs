@@ -1,5 +1,10 @@
 //! What stands between the link-layer addresses and the IP header of frames at one end of a line.
 
+use masq_common::{
+    link::{Arrival, Exit, Leg, exit},
+    settings::caps,
+};
+
 use super::plan::{ADDRESSES, Front, PPPOE, TAG, TAG_AND_PPPOE};
 
 /// Id of the VLAN, wherever there is one.
@@ -46,6 +51,22 @@ impl Link {
             Self::Vlan | Self::PppoeOnVlan => VLAN,
             Self::Ethernet | Self::Pppoe => 0,
         }
+    }
+
+    /// What masq would be told of a WAN with this index and link-layer address that such frames come in
+    /// and leave by, but for what only PPPoE needs.
+    pub fn told(self, port: u32, mac: [u8; 6]) -> (Arrival, Leg, Exit) {
+        let arrival = Arrival { port, vlan: self.vlan(), session: self.session().to_be() };
+        let leg = Leg { ifindex: port, mac, ..Leg::default() };
+        let way_out = Exit {
+            port,
+            kind: exit::PORT,
+            caps: caps::ETHERNET | caps::XDP_TRANSMIT,
+            vlan: arrival.vlan,
+            session: arrival.session,
+            ..Exit::default()
+        };
+        (arrival, leg, way_out)
     }
 
     /// Id of the PPPoE session, 0 for none.
