@@ -6,12 +6,12 @@
 //! arrives ends a test with an error and not with a hang.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::netns::Namespace;
 
@@ -33,6 +33,17 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             None => thread::sleep(Duration::from_millis(20)),
         }
     }
+}
+
+/// Has a port refuse connections from now on.
+///
+/// Closing the socket is not enough for that: a process that another thread is just starting has a
+/// copy of every file until it runs its program, and as long as it has, the socket listens.
+///
+/// # Panics
+/// If the socket does not listen.
+pub fn stop_listening(listener: &TcpListener) {
+    SockRef::from(listener).shutdown(Shutdown::Read).expect("stop listening");
 }
 
 impl Namespace {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 
 use masq_tests::{
     lab::{ROUTER_WAN, SERVER_1},
-    sockets::v4,
+    sockets::{stop_listening, v4},
 };
 
 use crate::{
@@ -81,7 +81,7 @@ mod req_8 {
         client.read_exact(&mut answer).expect("the answer");
         assert_eq!(&answer, b"thanks");
         // A port of B that nobody listens on refuses, as it does without masq.
-        drop(listener);
+        stop_listening(&listener);
         let error = lab.a.tcp_connect(external).expect_err("nobody listens");
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
