@@ -140,7 +140,7 @@ const _: () = {
     assert!(size_of::<Generations>() == 128 + 8 * (NEIGHBOURHOODS + STATION_SETS));
     assert!(size_of::<Arrival>() == 8 && size_of::<Leg>() == 24 && size_of::<Exit>() == 32);
     assert!(size_of::<Station>() == 12 && size_of::<Place>() == 8);
-    assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 28);
+    assert!(size_of::<Datagram>() == 12 && size_of::<Translation>() == 32);
     assert!(size_of::<Head>() == 32 && offset_of!(Head, captured) == 20);
     assert!(size_of::<Record>() == 32 + CAPTURE && offset_of!(Record, data) == 32);
     assert!(size_of::<trace::Filter>() == 48 && offset_of!(trace::Filter, ends) == 16);

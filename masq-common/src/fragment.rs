@@ -6,8 +6,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::{
-    be::Addr,
+    be::{Addr, Id},
     checksum::Delta,
+    flow::{FlowKey, Tuple},
     time::{Span, Tick},
 };
 
@@ -46,6 +47,10 @@ pub struct Translation {
     pub identification: u16,
     /// When the first fragment passed.
     pub seen: Tick,
+    /// Source port or ICMP identifier of the first fragment, as received.
+    pub source_id: Id,
+    /// Destination port or ICMP identifier of the first fragment, as received.
+    pub destination_id: Id,
 }
 
 impl Translation {
@@ -53,7 +58,33 @@ impl Translation {
     #[inline(always)]
     pub const fn own(datagram: Datagram, seen: Tick) -> Self {
         let Datagram { source, destination, identification, .. } = datagram;
-        Self { datagram, source, destination, delta: Delta::ZERO.raw(), identification, seen }
+        let delta = Delta::ZERO.raw();
+        let (source_id, destination_id) = (Id::ZERO, Id::ZERO);
+        Self {
+            datagram,
+            source,
+            destination,
+            delta,
+            identification,
+            seen,
+            source_id,
+            destination_id,
+        }
+    }
+
+    /// What the session of the datagram is found by.
+    #[inline(always)]
+    pub const fn key(&self) -> FlowKey {
+        let Datagram { source, destination, protocol, .. } = self.datagram;
+        let (source_id, destination_id) = (self.source_id, self.destination_id);
+        Tuple { source, destination, source_id, destination_id }.key(protocol)
+    }
+
+    /// Whether the datagram goes from the inside to the inside, so that a second session changes what
+    /// the first one has made of it.
+    #[inline(always)]
+    pub fn is_hairpin(&self) -> bool {
+        self.source != self.datagram.source && self.destination != self.datagram.destination
     }
 
     /// Whether the fragments are the router's own.

@@ -1,6 +1,8 @@
 //! Fragments: the later ones carry no ports, so what was done to the first one of their datagram is
 //! remembered and done to them. One that overtakes the first goes to the daemon ([`slow`]), which
-//! sends it on when the first one has passed.
+//! sends it on when the first one has passed. All are counted in the session of the first.
+
+use core::ptr;
 
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
@@ -17,10 +19,10 @@ use masq_common::{
 };
 
 use crate::{
-    clock, config,
+    atomic, clock, config,
     create::mapping::random,
     packet::{full::Full, skb::Skb},
-    slow,
+    sessions, slow,
     verdict::Step,
 };
 
@@ -35,7 +37,20 @@ static FRAGMENTS: LruHashMap<Datagram, Translation, 4096> = LruHashMap::new();
 
 /// Datagrams of which the daemon has fragments. Evicted: those fragments are lost.
 #[btf_map]
-static EARLY: LruHashMap<Datagram, Tick, 1024> = LruHashMap::new();
+static EARLY: LruHashMap<Datagram, Early, 1024> = LruHashMap::new();
+
+/// The fragments that the daemon has of a datagram. An entry can be given to another datagram while
+/// they are added up: that has some too many then.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Early {
+    packets: u64,
+    /// From the IP headers on.
+    bytes: u64,
+    /// When the first of them came.
+    seen: Tick,
+    zero: u32,
+}
 
 /// Who uses an identification on the outside, by the datagram as it is there. Evicted: another host
 /// may use the identification too soon, as every host could without this map.
@@ -90,18 +105,59 @@ pub fn first<const LINK: usize>(
         Delta::addr(datagram.source, source).and(Delta::addr(datagram.destination, destination));
     let of_identification = Delta::word(datagram.identification, identification);
     let delta = of_addresses.and(of_identification).raw();
-    let translation =
-        Translation { datagram, source, destination, delta, identification, seen: now };
+    let (source_id, destination_id) = (full.key.tuple.source_id, full.key.tuple.destination_id);
+    let translation = Translation {
+        datagram,
+        source,
+        destination,
+        delta,
+        identification,
+        seen: now,
+        source_id,
+        destination_id,
+    };
     // Failing to remember loses this datagram's later fragments, which are then counted.
     let _ = FRAGMENTS.insert(datagram, translation, u64::from(BPF_ANY));
     if identification != datagram.identification {
         skb.fix_ip_checksum(LINK + 10, of_identification)?;
         skb.store(LINK + 4, identification)?;
     }
+    Ok(())
+}
+
+/// Has the daemon send the fragments that have overtaken the first one, and counts them. A function of its
+/// own, like all that needs much of the stack.
+#[inline(never)]
+pub fn follow(full: &Full) {
+    let Ok(settings) = config::settings() else { return };
+    let now = clock::now(settings);
+    let datagram = datagram(full);
+    let Some(early) = early_of(&datagram, now) else { return };
+    // SAFETY: aligned words of a map value.
+    let (packets, bytes) = unsafe {
+        (
+            ptr::read_volatile(&raw const (*early).packets),
+            ptr::read_volatile(&raw const (*early).bytes),
+        )
+    };
     if EARLY.remove(datagram).is_ok() {
         slow::first_seen(&datagram);
+        count(&datagram, packets, bytes);
     }
-    Ok(())
+}
+
+/// Counts later fragments in the session of their datagram, or in both if it goes from the inside to the
+/// inside.
+#[inline(never)]
+fn count(datagram: &Datagram, packets: u64, bytes: u64) {
+    let Some(translation) = FRAGMENTS.get_ptr(datagram) else { return };
+    // SAFETY: readable until the program ends. If the entry has been given to another datagram just now,
+    // that one's session has a fragment too many.
+    let translation = unsafe { &*translation };
+    let mut key = translation.key();
+    if sessions::count(&mut key, packets, bytes) && translation.is_hairpin() {
+        let _ = sessions::count(&mut key, packets, bytes);
+    }
 }
 
 /// Remembers that the datagram of a first fragment is the router's own, so that the daemon does not
@@ -158,12 +214,17 @@ pub fn recall(full: &Full) -> Option<Translation> {
 
 /// Does to a later fragment what was done to the first one.
 #[inline(always)]
-pub fn rewrite<const LINK: usize>(skb: &Skb<LINK>, translation: &Translation) -> Step<()> {
+pub fn rewrite<const LINK: usize>(
+    skb: &Skb<LINK>,
+    full: &Full,
+    translation: &Translation,
+) -> Step<()> {
     let delta = Delta::from_raw(translation.delta);
     skb.rewrite_addresses(translation.source, translation.destination, delta)?;
     if translation.identification != translation.datagram.identification {
         skb.store(LINK + 4, translation.identification)?;
     }
+    count(&translation.datagram, full.packets, full.bytes);
     Ok(())
 }
 
@@ -174,8 +235,29 @@ pub fn early<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8, cause: Ca
     let Ok(settings) = config::settings() else { return false };
     let now = clock::now(settings);
     // First the mark: if the first fragment passes just now, it finds it.
-    if EARLY.insert(datagram, now, u64::from(BPF_ANY)).is_err() {
-        return false;
+    if early_of(&datagram, now).is_none() {
+        let none = Early { packets: 0, bytes: 0, seen: now, zero: 0 };
+        if EARLY.insert(datagram, none, u64::from(BPF_ANY)).is_err() {
+            return false;
+        }
     }
-    slow::offer(skb, datagram.source, cause, Reason::FragmentEarly, wan)
+    let taken = slow::offer(skb, datagram.source, cause, Reason::FragmentEarly, wan);
+    if taken && let Some(early) = early_of(&datagram, now) {
+        // SAFETY: aligned words of a map value, changed atomically only.
+        unsafe {
+            atomic::add(&raw mut (*early).packets, full.packets);
+            atomic::add(&raw mut (*early).bytes, full.bytes);
+        }
+    }
+    taken
+}
+
+/// The fragments that the daemon has of this datagram, and not of one long ago that had the same
+/// identification.
+#[inline(always)]
+fn early_of(datagram: &Datagram, now: Tick) -> Option<*mut Early> {
+    let early = EARLY.get_ptr_mut(datagram)?;
+    // SAFETY: an aligned word of a map value.
+    let seen = unsafe { ptr::read_volatile(&raw const (*early).seen) };
+    (now.since(seen) <= MEMORY).then_some(early)
 }

@@ -147,6 +147,23 @@ impl Found {
     }
 }
 
+/// Counts packets that have no ports of their own for the half of `key`, and does nothing else to it: a
+/// packet that has some was there just before them. If it is there, `key` becomes what they leave with.
+#[inline(always)]
+pub fn count(key: &mut FlowKey, packets: u64, bytes: u64) -> bool {
+    let Some(entry) = SESSIONS.get_ptr_mut(&*key) else { return false };
+    // SAFETY: as in `entry`, and as in `touch`.
+    unsafe {
+        if !(*entry).belongs_to(key) {
+            return false;
+        }
+        atomic::add(&raw mut (*entry).packets, packets);
+        atomic::add(&raw mut (*entry).bytes, bytes);
+        *key = (*entry).to().key(key.protocol);
+    }
+    true
+}
+
 /// What passes a half with one packet.
 pub struct Passed {
     /// TCP flags; 0 for other protocols.

@@ -16,8 +16,12 @@ use crate::{in_both_modes, scene::Setup};
 
 in_both_modes!(each_host_has_what_it_had, hosts_are_listed_in_order);
 
-/// IP and UDP header.
-const HEADERS: u64 = 28;
+/// Packets on the wire, and their bytes, of a datagram with so much in it, on links with an MTU of 1500.
+fn on_the_wire(length: u64) -> [u64; 2] {
+    let (ip, udp) = (20, 8);
+    let fragments = (udp + length).div_ceil(1500 - ip);
+    [fragments, udp + length + fragments * ip]
+}
 
 fn hosts(router: &Namespace, options: &[&str]) -> Vec<Value> {
     let arguments = [&["hosts", "--json"], options].concat();
@@ -48,12 +52,13 @@ fn each_host_has_what_it_had(setup: Setup) {
             for server in [SERVER_1, SERVER_2] {
                 let socket = lab.a.udp_bind(0);
                 let server = SocketAddrV4::new(server, 53);
-                for length in [1, 10, 100, 1000_u64] {
+                for length in [1, 10, 100, 1000, 4000_u64] {
                     let seen = echo::ask(&socket, server, &vec![7; length as usize]);
                     // The answer tells where the question came from, in words.
                     let words = seen.expect("an answer").to_string();
-                    let answer = HEADERS + length + words.len() as u64;
-                    let more = [1, HEADERS + length, 1, answer];
+                    let answer = length + words.len() as u64;
+                    let more = [on_the_wire(length), on_the_wire(answer)];
+                    let more = more.as_flattened();
                     expected.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
                 }
             }

@@ -2,6 +2,8 @@
 //! that collide with others on the outside, and that are not honest.
 
 use masq_common::{
+    be::Id,
+    flow::{FlowKey, Tuple},
     fragment::Datagram,
     reason::Reason::*,
     settings::Settings,
@@ -175,4 +177,70 @@ fn the_routers_own_datagrams_do_not_go_to_the_daemon() {
         [("first", first, NoSession), ("middle", middle, NoSession), ("last", last, NoSession)];
     ends(&mut bench, Hook::WanIn, &cases);
     assert_eq!(causes(&bench.slow_records()), []);
+}
+
+/// What a half has counted.
+fn counted(bench: &Bench, from: Endpoint, to: Endpoint) -> (u64, u64) {
+    let key: FlowKey = Tuple {
+        source: from.0.into(),
+        destination: to.0.into(),
+        source_id: Id::new(from.1),
+        destination_id: Id::new(to.1),
+    }
+    .key(17);
+    let half = bench.session(&key).expect("the half");
+    (half.packets, half.bytes)
+}
+
+fn bytes(packets: &[&Vec<u8>]) -> u64 {
+    packets.iter().map(|packet| packet.len() as u64).sum()
+}
+
+#[test]
+fn all_are_counted_in_the_session_of_the_first() {
+    let mut bench = Bench::new(&OBJECT);
+    let [first, middle, last] = fragments(INSIDE, REMOTE, 31);
+    // The daemon sends the last one when the first one has passed.
+    bench.run(Hook::WanOut, &last);
+    bench.run(Hook::WanOut, &first);
+    assert_eq!(counted(&bench, INSIDE, REMOTE), (2, bytes(&[&first, &last])));
+    bench.run(Hook::WanOut, &middle);
+    assert_eq!(counted(&bench, INSIDE, REMOTE), (3, bytes(&[&first, &middle, &last])));
+    // The other direction has had nothing yet.
+    assert_eq!(counted(&bench, REMOTE, OUTSIDE), (0, 0));
+    let [first, middle, last] = fragments(REMOTE, OUTSIDE, 31);
+    for fragment in [&first, &middle, &last] {
+        bench.run(Hook::WanIn, fragment);
+    }
+    assert_eq!(counted(&bench, REMOTE, OUTSIDE), (3, bytes(&[&first, &middle, &last])));
+    assert_eq!(counted(&bench, INSIDE, REMOTE).0, 3);
+}
+
+#[test]
+fn what_the_daemon_had_of_an_earlier_datagram_is_not_counted() {
+    let mut bench = Bench::new(&OBJECT);
+    let [first, _, last] = fragments(INSIDE, REMOTE, 32);
+    bench.run(Hook::WanOut, &last);
+    // Identifications come round again.
+    let clock_offset = 6_000_000_000;
+    bench.set_settings(&Settings { clock_offset, ..Settings::DEFAULT });
+    bench.run(Hook::WanOut, &first);
+    assert_eq!(counted(&bench, INSIDE, REMOTE), (1, bytes(&[&first])));
+}
+
+#[test]
+fn between_two_hosts_they_are_counted_in_both_sessions() {
+    let mut bench = Bench::new(&OBJECT);
+    // A talks to B's mapping.
+    let (b, outside_b) = ((HOST_B, 5000), (ROUTER_WAN, 50_000));
+    bench.install(17, INSIDE, OUTSIDE.1, outside_b);
+    bench.install(17, b, outside_b.1, OUTSIDE);
+    let [first, middle, last] = fragments(INSIDE, outside_b, 33);
+    for fragment in [&first, &middle, &last] {
+        let output = bench.run(Hook::LanIn, fragment);
+        assert_eq!((output.reason(), output.verdict), (Hairpin, Verdict::Redirect));
+    }
+    let all = (3, bytes(&[&first, &middle, &last]));
+    assert_eq!(counted(&bench, INSIDE, outside_b), all, "A's session");
+    assert_eq!(counted(&bench, OUTSIDE, outside_b), all, "B's session");
 }

@@ -118,7 +118,7 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> S
         return Err(Reason::NoSession);
     };
     let way = forward::hairpin(skb, full, &translated(&translation))?;
-    fragments::rewrite(skb, &translation)?;
+    fragments::rewrite(skb, full, &translation)?;
     skb.age()?;
     way.send(skb)
 }
@@ -158,6 +158,7 @@ fn deliver<const LINK: usize>(skb: &Skb<LINK>, full: &Full, arrival: &FlowKey) -
     let way = forward::hairpin(skb, full, &to)?;
     if full.first_fragment {
         fragments::first(skb, full, (to.source, to.destination), true)?;
+        fragments::follow(full);
     }
     translate(skb, full, &full.key)?;
     translate(skb, full, arrival)?;

@@ -37,6 +37,7 @@ fn apply<const LINK: usize>(skb: &Skb<LINK>, full: &Full, key: &FlowKey) -> Step
         let to = half.to();
         let to = (to.source, to.destination);
         fragments::first(skb, full, to, half.is_outbound())?;
+        fragments::follow(full);
     }
     mss::clamp(skb, full)?;
     skb.rewrite(&half, full.transport)

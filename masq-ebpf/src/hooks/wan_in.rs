@@ -167,7 +167,7 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, wan: u8) -> S
     if translation.is_own() {
         return Err(Reason::NoSession);
     }
-    fragments::rewrite(skb, &translation)?;
+    fragments::rewrite(skb, full, &translation)?;
     Ok(Outcome::Ends(Reason::Fragment))
 }
 

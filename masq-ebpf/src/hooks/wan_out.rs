@@ -197,7 +197,7 @@ fn later_fragment<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Devi
     if translation.source != device.address {
         return Err(Reason::FragmentUnknown);
     }
-    fragments::rewrite(skb, &translation)
+    fragments::rewrite(skb, full, &translation)
 }
 
 /// A packet of the router itself, or one that other rules have translated: as [`from_inside`].
@@ -215,7 +215,7 @@ fn own<const LINK: usize>(skb: &Skb<LINK>, full: &Full, device: &Device) -> Step
             if translation.identification == full.identification {
                 return Err(Reason::Own);
             }
-            fragments::rewrite(skb, &translation)?;
+            fragments::rewrite(skb, full, &translation)?;
             return Err(Reason::Fragment);
         }
         Kind::Flow if full.key.tuple.source == device.address => {}

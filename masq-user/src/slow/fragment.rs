@@ -79,7 +79,14 @@ pub(super) mod tests {
             .and(Delta::addr(datagram.destination, destination))
             .and(Delta::word(datagram.identification, identification))
             .raw();
-        Translation { datagram, source, destination, delta, identification, seen: Tick(0) }
+        Translation {
+            datagram,
+            source,
+            destination,
+            delta,
+            identification,
+            ..Translation::own(datagram, Tick(0))
+        }
     }
 
     fn outbound(bytes: &[u8], identification: [u8; 2]) -> Translation {

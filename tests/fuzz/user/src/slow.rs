@@ -109,8 +109,14 @@ impl Notes {
             .and(Delta::addr(datagram.destination, destination))
             .raw();
         let identification = datagram.identification;
-        let translation =
-            Translation { datagram, source, destination, delta, identification, seen: Tick(0) };
+        let translation = Translation {
+            datagram,
+            source,
+            destination,
+            delta,
+            identification,
+            ..Translation::own(datagram, Tick(0))
+        };
         self.fragments.borrow_mut().insert(datagram, translation);
     }
 }
