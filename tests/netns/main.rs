@@ -39,5 +39,6 @@ mod tcp;
 mod timeouts;
 mod trace;
 mod trace_ends;
+mod trace_refused;
 mod udp;
 mod wan;

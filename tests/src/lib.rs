@@ -30,7 +30,8 @@
 //! 7. [`capture`]: what crosses the WAN during a test, and what must hold of all of it.
 //! 8. [`program`]: the kernel programs without traffic.
 //! 9. [`measure`]: speed, latency and memory of several kinds of router.
-//! 10. [`console`], [`supervised`]: for the programs of this crate, the demo and the benchmark.
+//! 10. [`syscalls`]: programs some of whose system calls the test answers.
+//! 11. [`console`], [`supervised`]: for the programs of this crate, the demo and the benchmark.
 //!
 //! Functions in here panic when something cannot be set up: a test wants the place and the
 //! message, and values clean up behind themselves while the panic unwinds. Programs that want to
@@ -49,5 +50,6 @@ pub mod program;
 pub mod reference;
 pub mod sockets;
 pub mod supervised;
+pub mod syscalls;
 pub mod traffic;
 pub mod tun;
