@@ -31,12 +31,19 @@ impl Reader {
 
     /// Those that a bridge has noted behind one of its ports.
     pub async fn stations(&self, bridge: u32, port: u32) -> Result<Vec<Sighting>> {
+        self.entries(port, |message| sighting(message, bridge, port)).await
+    }
+
+    /// What `read` makes of all that the kernel tells when it is asked for one port.
+    async fn entries<T>(
+        &self,
+        port: u32,
+        read: impl Fn(&NeighbourMessage) -> Option<T>,
+    ) -> Result<Vec<T>> {
         let mut request = self.0.neighbours().get().set_address_family(AddressFamily::Bridge);
         request.message_mut().header.ifindex = port;
         let messages = pin!(request.execute());
-        collect(messages, |message| sighting(message, bridge, port))
-            .await
-            .context("cannot read what the bridge has learned")
+        collect(messages, read).await.context("cannot read what the bridge has learned")
     }
 }
 
@@ -156,5 +163,53 @@ mod tests {
         let reachable = message(NeighbourState::Reachable, usual(mac));
         assert_eq!(sighting(&reachable, 7, 3), None, "of another bridge");
         assert_eq!(sighting(&reachable, 6, 4), None, "behind another port");
+    }
+
+    /// Runs `ip` or `bridge` with these arguments.
+    fn run(program: &str, arguments: &str) {
+        let mut command = std::process::Command::new(program);
+        let status = command.args(arguments.split(' ')).status().expect("start it");
+        assert!(status.success(), "{program} {arguments}");
+    }
+
+    /// A bridge with two ports and 50 stations behind each, in a network of this thread's own.
+    fn a_bridge_with_stations() -> [u32; 3] {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network of our own");
+        run("ip", "link add br0 type bridge");
+        for port in ["port0", "port1"] {
+            run("ip", &format!("link add {port} type veth"));
+            run("ip", &format!("link set {port} master br0"));
+        }
+        for station in 0..50 {
+            for port in 0..2 {
+                let mac = format!("02:00:00:00:{port:02x}:{station:02x}");
+                run("bridge", &format!("fdb add {mac} dev port{port} master static"));
+            }
+        }
+        ["br0", "port0", "port1"]
+            .map(|name| nix::net::if_::if_nametoindex(name).expect("it was just made"))
+    }
+
+    #[test]
+    fn a_look_at_one_port_costs_no_messages_about_others() {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("left out: only root can make a bridge");
+            return;
+        }
+        let [bridge, port, other] = a_bridge_with_stations();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let told = |port| async move {
+            let reader = Reader::open()?;
+            let told = reader.entries(port, |message| Some(message.header.ifindex)).await?;
+            let stations = reader.stations(bridge, port).await?.len();
+            Ok::<_, anyhow::Error>((told, stations))
+        };
+        for port in [port, other] {
+            let (told, stations) = runtime.block_on(told(port)).unwrap();
+            assert_eq!(stations, 50);
+            // And what the port notes of itself.
+            assert!(told.len() < 60, "{} messages", told.len());
+            assert!(told.iter().all(|index| *index == port), "{told:?}");
+        }
     }
 }
