@@ -27,7 +27,7 @@ in_both_modes!(
 const TRANSFER: usize = 2_000_000;
 
 fn transfers_cross_a_narrow_hop(setup: Setup) {
-    setup.layout(Layout::default().hop_mtu(1400)).run(|scene| {
+    setup.layout(Layout::from_environment().hop_mtu(1400)).run(|scene| {
         transfer_both_ways(scene.lab);
         assert_eq!(path_mtu(&scene.lab.a), Some(1400));
     });
@@ -35,7 +35,7 @@ fn transfers_cross_a_narrow_hop(setup: Setup) {
 
 fn transfers_cross_a_narrow_wan(setup: Setup) {
     let off = ["--mss-clamp", "off"];
-    setup.layout(Layout::default().wan_mtu(1492)).like_the_reference(&off).run(|scene| {
+    setup.layout(Layout::from_environment().wan_mtu(1492)).like_the_reference(&off).run(|scene| {
         transfer_both_ways(scene.lab);
         assert_eq!(path_mtu(&scene.lab.a), Some(1492));
     });
@@ -48,7 +48,7 @@ const QUIET: &str = "table ip quiet { chain output { type filter hook output pri
 
 /// Nobody says that a packet was too big: senders have to know before.
 fn a_narrow_wan_needs_no_path_mtu_discovery(setup: Setup) {
-    setup.layout(Layout::default().wan_mtu(1492)).masq_only().run(|scene| {
+    setup.layout(Layout::from_environment().wan_mtu(1492)).masq_only().run(|scene| {
         let lab = scene.lab;
         for router in [&lab.router, &lab.isp] {
             router.feed("nft", &["-f", "-"], QUIET);
@@ -85,13 +85,13 @@ fn segment_size(lab: &Lab) -> u32 {
 }
 
 fn a_datagram_that_is_too_big_for_a_far_hop_is_an_error(setup: Setup) {
-    setup.layout(Layout::default().hop_mtu(1400)).run(|scene| {
+    setup.layout(Layout::from_environment().hop_mtu(1400)).run(|scene| {
         exchange_with_path_mtu(scene.lab, 1400);
     });
 }
 
 fn a_datagram_that_is_too_big_for_the_wan_is_an_error(setup: Setup) {
-    setup.layout(Layout::default().wan_mtu(1492)).run(|scene| {
+    setup.layout(Layout::from_environment().wan_mtu(1492)).run(|scene| {
         exchange_with_path_mtu(scene.lab, 1492);
     });
 }

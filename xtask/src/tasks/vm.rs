@@ -27,6 +27,8 @@ use outcome::Outcome;
 
 /// Names a finished masq, as for the suites of the `tests` crate.
 const PROGRAM_VARIABLE: &str = "MASQ_BIN";
+/// Names another network for the suite `netns`.
+const LAYOUT_VARIABLE: &str = "MASQ_TEST_LAYOUT";
 /// Says who translates in the checks; see `tests/vm/ppp/gateway.sh` and the suite `netns`.
 const GATEWAY_VARIABLE: &str = "MASQ_TEST_GATEWAY";
 
@@ -208,6 +210,8 @@ impl Programs {
         ];
         match (suite, &self.netns) {
             (Suite::Netns, Some(program)) => {
+                let layout = env::var(LAYOUT_VARIABLE).ok();
+                command.extend(layout.map(|layout| format!("{LAYOUT_VARIABLE}={layout}")));
                 command.extend([program.display().to_string(), "--test-threads=2".to_owned()]);
                 command.extend_from_slice(arguments);
             }
