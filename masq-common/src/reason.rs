@@ -143,7 +143,8 @@ reasons! {
     NoRole = 45, Untouched, "no_role";
     /// Has the tuple of a session, but comes from the other side of it: a forged source.
     WrongSide = 46, Untouched, "wrong_side";
-    /// Established flow that takes the kernel's way, as all do with `--mode kernel`.
+    /// Takes the kernel's way, as all established flows do with `--mode kernel`, and as all frames do at a
+    /// driver while no port of the other side has the program.
     FastPathOff = 47, Untouched, "fast_path_off";
     /// From or to a station that its bridge is not known to have behind that port; the bridge learns, or
     /// asks all its ports.

@@ -113,6 +113,8 @@ pub mod switches {
     pub const NEXT_HOPS: u32 = 1 << 3;
     /// No fast path: every packet goes the kernel's way.
     pub const NO_FAST_PATH: u32 = 1 << 4;
+    /// Nothing to do for the programs in drivers: one side has no port that they could send to.
+    pub const NO_XDP: u32 = 1 << 5;
 }
 
 /// The single value of the settings map.

@@ -2,10 +2,10 @@
 //! before the IP header, so that packets on plain Ethernet do not pay for the others.
 
 use aya_ebpf::{EbpfContext as _, programs::XdpContext};
-use masq_common::{link::Arrival, reason::Reason, trace::Hook};
+use masq_common::{link::Arrival, reason::Reason, settings::switches, trace::Hook};
 
 use crate::{
-    counters,
+    config, counters,
     hooks::fast,
     links,
     packet::{
@@ -28,19 +28,28 @@ pub fn run(ctx: &XdpContext) -> u32 {
 #[inline(always)]
 fn decide(frame: &Frame<ETHERNET>) -> Outcome {
     let link = match link::kind(frame.window()) {
-        Kind::Plain => return fast::run(frame, 0),
-        Kind::Below(link) => link,
+        // Heard of in any case: who looks at the sessions after it goes by the count.
         Kind::Terminated(link) => {
             terminated(frame, link.arrival(frame.ifindex()));
             return Outcome::Ends(Reason::NotIpv4);
         }
         Kind::Other(reason) => return Outcome::Ends(reason),
+        // Nobody on the other side could be sent to: to find that out would cost a good part of what TC
+        // then does once more.
+        _ if is_off() => return Outcome::Ends(Reason::FastPathOff),
+        Kind::Plain => return fast::run(frame, 0),
+        Kind::Below(link) => link,
     };
     match link.length {
         TAGGED => below::<TAGGED>(frame, link.vlan, 0, 0),
         PPPOE => below::<PPPOE>(frame, 0, link.session, link.payload),
         _ => below::<TAGGED_PPPOE>(frame, link.vlan, link.session, link.payload),
     }
+}
+
+#[inline(always)]
+fn is_off() -> bool {
+    config::settings().is_ok_and(|settings| settings.switches & switches::NO_XDP != 0)
 }
 
 /// The fast path for a frame with more than an Ethernet header. As a function of its own it would have its

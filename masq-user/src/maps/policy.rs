@@ -45,18 +45,21 @@ impl Policy {
 /// The settings map with its single value.
 ///
 /// One switch of it has two masters: sessions are reported if the settings say so, or if somebody
-/// listens. Whoever reads and writes settings here need not know of the second.
+/// listens. Whoever reads and writes settings here need not know of the second, nor of the switch that
+/// follows from what is attached.
 pub struct SettingsCell {
     map: Array<MapData, Settings>,
     /// What the settings say of [`switches::EVENTS`].
     asked: bool,
     /// Whether somebody listens.
     listened: bool,
+    /// Whether the programs in drivers have nothing to do.
+    idle: bool,
 }
 
 impl SettingsCell {
     const fn new(map: Array<MapData, Settings>) -> Self {
-        Self { map, asked: false, listened: false }
+        Self { map, asked: false, listened: false, idle: false }
     }
 
     /// What the programs act by now; tests may have moved the clock offset in it. Not that somebody
@@ -66,27 +69,40 @@ impl SettingsCell {
         if self.listened && !self.asked {
             settings.switches &= !switches::EVENTS;
         }
+        settings.switches &= !switches::NO_XDP;
         Ok(settings)
     }
 
     /// Tells the programs.
     pub fn set(&mut self, settings: &Settings) -> Result<()> {
-        self.write(settings, self.listened)?;
+        self.write(settings, self.listened, self.idle)?;
         self.asked = settings.switches & switches::EVENTS != 0;
         Ok(())
     }
 
     /// Has the programs report sessions while somebody listens.
     pub fn listen(&mut self, listened: bool) -> Result<()> {
-        self.write(&self.get()?, listened)?;
+        self.write(&self.get()?, listened, self.idle)?;
         self.listened = listened;
         Ok(())
     }
 
-    fn write(&mut self, settings: &Settings, listened: bool) -> Result<()> {
+    /// Has the programs in drivers leave every frame to the kernel at once, or not.
+    pub fn idle(&mut self, idle: bool) -> Result<()> {
+        if self.idle != idle {
+            self.write(&self.get()?, self.listened, idle)?;
+            self.idle = idle;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, settings: &Settings, listened: bool, idle: bool) -> Result<()> {
         let mut settings = *settings;
         if listened {
             settings.switches |= switches::EVENTS;
+        }
+        if idle {
+            settings.switches |= switches::NO_XDP;
         }
         self.map.set(0, settings, 0).context("cannot write the settings")
     }

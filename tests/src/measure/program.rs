@@ -13,7 +13,10 @@ use aya::{
     maps::{Array, ProgramArray},
     programs::{Program, ProgramFd, SchedClassifier, Xdp},
 };
-use masq_common::flow::UDP;
+use masq_common::{
+    flow::UDP,
+    settings::{Settings, switches},
+};
 
 use super::{
     below::Crossing,
@@ -51,6 +54,10 @@ pub enum Path {
     Established,
     /// Of one session after the other.
     EstablishedMany,
+    /// The same, but the other side is in TC, and has been sent to from there.
+    OtherInTc,
+    /// The same, while the programs in drivers have been told that they could send to nobody.
+    AtRest,
     /// Of no session.
     Miss,
     /// Not IPv4.
@@ -67,6 +74,8 @@ impl Path {
         match self {
             Self::Established => "established",
             Self::EstablishedMany => "established, 20000 flows",
+            Self::OtherInTc => "established, other side in TC",
+            Self::AtRest => "established, at rest",
             Self::Miss => "no session",
             Self::NotOurs => "not IPv4",
             Self::AlreadyTranslated => "already translated",
@@ -76,7 +85,7 @@ impl Path {
 }
 
 /// What is measured.
-pub const CASES: [(Hook, Path); 15] = [
+pub const CASES: [(Hook, Path); 17] = [
     (Hook::LanXdp, Path::Established),
     (Hook::LanXdp, Path::EstablishedMany),
     (Hook::LanXdp, Path::Miss),
@@ -84,6 +93,8 @@ pub const CASES: [(Hook, Path); 15] = [
     (Hook::WanXdp, Path::Established),
     (Hook::WanXdp, Path::EstablishedMany),
     (Hook::WanXdp, Path::Miss),
+    (Hook::WanXdp, Path::OtherInTc),
+    (Hook::WanXdp, Path::AtRest),
     (Hook::LanIn, Path::Established),
     (Hook::LanIn, Path::EstablishedMany),
     (Hook::LanIn, Path::Miss),
@@ -156,7 +167,33 @@ impl Programs {
     /// If the program did something else with the packet than it should, or could not be run.
     pub fn measure(&mut self, hook: Hook, path: Path) -> Result<f64, String> {
         let (frame, flows) = (frame(hook, path), flows(path));
-        self.time(&Given { hook, frame, flows, moves: false, front: Front::default() }, path)
+        let given = Given { hook, frame, flows, moves: false, front: Front::default() };
+        self.arrange(path, true);
+        let result = self.time(&given, path);
+        self.arrange(path, false);
+        result
+    }
+
+    /// Makes the machine as this path has it, or as the others have it.
+    fn arrange(&mut self, path: Path, special: bool) {
+        let [lan, _] = self.masq.ports();
+        match path {
+            Path::OtherInTc => {
+                self.masq.set_lan_in_driver(lan, !special);
+                self.masq.forget_next_hops(false);
+                if special {
+                    let packet = packet(Hook::WanIn, path).bytes();
+                    self.masq.run(Hook::WanIn, &packet);
+                }
+            }
+            Path::AtRest => {
+                let rest = if special { switches::NO_XDP } else { 0 };
+                let mut settings = Settings::DEFAULT;
+                settings.switches |= switches::NEXT_HOPS | rest;
+                self.masq.set_settings(&settings);
+            }
+            _ => {}
+        }
     }
 
     /// Nanoseconds for each established packet, of one flow or many, that comes in or leaves by
@@ -275,6 +312,8 @@ impl Programs {
         let wanted = match path {
             Path::Established | Path::EstablishedMany if hook.is_from_lan() => Reason::OutboundFast,
             Path::Established | Path::EstablishedMany => Reason::InboundFast,
+            Path::OtherInTc => Reason::OtherDevice,
+            Path::AtRest => Reason::FastPathOff,
             Path::Miss => Reason::NoSession,
             Path::NotOurs => Reason::NotIpv4,
             Path::AlreadyTranslated => Reason::AlreadyTranslated,

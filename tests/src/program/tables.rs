@@ -194,6 +194,16 @@ impl Tables {
         self.set_device(self.wan, address, MAC_ROUTER_WAN, role::WAN);
     }
 
+    /// Says of the LAN whether the program is in its driver.
+    pub fn set_lan_in_driver(&mut self, lan: u32, there: bool) {
+        let before = self.caps;
+        if !there {
+            self.caps &= !caps::XDP_TRANSMIT;
+        }
+        self.set_device(lan, Addr::NONE, MAC_ROUTER_LAN, role::LAN);
+        self.caps = before;
+    }
+
     fn set_device(&mut self, index: u32, address: Addr, mac_address: &str, role: u8) {
         let mac = if self.caps & caps::ETHERNET != 0 { mac(mac_address) } else { [0; 6] };
         let mss = if role == role::WAN { self.mss } else { 0 };
