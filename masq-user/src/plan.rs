@@ -187,17 +187,42 @@ fn ports(mode: Mode, interfaces: &[Interface], snapshot: &Snapshot) -> Vec<Port>
             known.tagged |= bridged;
             continue;
         }
-        let Some(link) = snapshot.link_of(lane.port) else { continue };
-        let on_top =
-            |other: &Link| other.stack.vlan.is_some() && other.stack.parent == Some(link.index);
-        ports.push(Port {
-            index: link.index,
-            name: link.name.clone(),
-            fast: fast(mode, link),
-            tagged: bridged || snapshot.links.iter().any(on_top),
-        });
+        if let Some(port) = Port::below(mode, lane.port, snapshot) {
+            ports.push(Port { tagged: bridged || port.tagged, ..port });
+        }
     }
     ports
+}
+
+impl Port {
+    /// The device with this index as the port below something else; `None` if it has gone.
+    pub fn below(mode: Mode, index: u32, snapshot: &Snapshot) -> Option<Self> {
+        let link = snapshot.link_of(index)?;
+        let on_top = |other: &Link| other.stack.vlan.is_some() && other.stack.parent == Some(index);
+        Some(Self {
+            index,
+            name: link.name.clone(),
+            fast: fast(mode, link),
+            tagged: snapshot.links.iter().any(on_top),
+        })
+    }
+}
+
+impl Plan {
+    /// Whether there is a port that this one could send to: one that serves the other side, and `may` have
+    /// the program.
+    pub fn has_partner(&self, port: u32, may: impl Fn(u32) -> bool) -> bool {
+        let is_lan = |interface: &Interface| interface.role == Role::Lan;
+        let serves = |lan: bool, port: u32| {
+            let mut side = self.interfaces.iter().filter(move |other| is_lan(other) == lan);
+            side.any(|interface| interface.lanes().any(|lane| lane.port == port))
+        };
+        let wanted = |port: &&Port| !matches!(port.fast, Fast::Tc(_)) && may(port.index);
+        let others = || self.ports.iter().filter(wanted);
+        [true, false]
+            .into_iter()
+            .any(|lan| serves(lan, port) && others().any(|other| serves(!lan, other.index)))
+    }
 }
 
 impl Interface {

@@ -172,3 +172,39 @@ fn a_port_is_planned_once_and_keeps_the_tags_of_its_vlans() {
     assert_eq!(plan("--lan eth0.8 --wan eth0.7"), [port]);
     assert_eq!(plan("--lan eth0.8 --wan eth0.7 --mode tc"), []);
 }
+
+#[test]
+fn a_port_has_a_partner_if_the_other_side_may_have_the_program() {
+    let has = |options: &str, machine: &Snapshot, may: fn(u32) -> bool| {
+        let plan = plan(&config(options), machine);
+        [2, 3].map(|port| plan.has_partner(port, may))
+    };
+    let both = "--lan eth1 --wan eth0";
+    assert_eq!(has(both, &machine(), |_| true), [true, true]);
+    assert_eq!(has(both, &machine(), |port| port != 2), [true, false], "its driver cannot");
+    let mut virtual_wan = machine();
+    virtual_wan.links[0].kind = Some("veth".into());
+    assert_eq!(has(both, &virtual_wan, |_| true), [true, false]);
+    // Without a session there is no port below it.
+    assert_eq!(has("--lan eth1 --wan ppp0", &machine(), |_| true), [false, false]);
+    assert_eq!(has("--lan eth1 --lan eth0 --wan ppp0", &machine(), |_| true), [false, false]);
+    // Each serves nobody on its own side.
+    let dialled = Snapshot {
+        sessions: vec![crate::netlink::pppoe::Session {
+            id: 1,
+            peer: [2; 6],
+            device: "eth0".into(),
+            transformed: false,
+        }],
+        links: machine()
+            .links
+            .into_iter()
+            .map(|link| match link.name.as_str() {
+                "ppp0" => Link { mtu: 1492, ..link },
+                _ => link,
+            })
+            .collect(),
+        ..machine()
+    };
+    assert_eq!(has("--lan eth1 --wan ppp0", &dialled, |_| true), [true, true]);
+}
