@@ -47,6 +47,7 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
         // knows, until it has asked: and in the next lab there are hosts with the same addresses.
         let bridged = matches!(scene.lab.layout().lan, LanKind::Bridge | LanKind::BridgeOfVlans);
         let tries = if bridged && scene.mode == Mode::Xdp { 20 } else { 1 };
+        let mut all = [[0; 2]; 2];
         let whole = (1..=tries).any(|attempt| {
             let (before, ports_before) = (counters(), ports());
             http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
@@ -62,6 +63,9 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
             }
             // Counters do not tell XDP from TC; the devices do.
             let by_xdp = more(ports_now, ports_before);
+            for (sums, counts) in all.iter_mut().zip([by_xdp, fast]) {
+                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            }
             match scene.mode {
                 Mode::Tc => assert_eq!(by_xdp, [0, 0]),
                 Mode::Xdp if attempt == tries => {
@@ -73,6 +77,12 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
             true
         });
         assert!(whole, "the last attempt would have said why");
+        if scene.mode == Mode::Xdp {
+            // Whatever others have ended meanwhile, it was taken up again soon.
+            let [by_xdp, fast] = all;
+            let much = by_xdp.iter().zip(fast).all(|(by_xdp, fast)| by_xdp * 4 >= fast);
+            assert!(much, "{by_xdp:?} of {fast:?} packets in XDP, in all attempts together");
+        }
         let stats = daemon::stats(router);
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
@@ -100,6 +110,63 @@ fn below_vlans_too(setup: Setup) {
 fn below_a_bridge_of_vlans_too(setup: Setup) {
     let layout = Layout::default().lan(LanKind::BridgeOfVlans).vlan();
     established_flows_are_translated_at_ingress(setup.layout(layout));
+}
+
+/// A port could send to nobody: then its program tries nothing, and says so.
+#[test]
+fn a_driver_that_could_send_to_nobody_is_at_rest() {
+    let layout = Layout::default().tun();
+    Setup::new(Mode::Xdp).layout(layout).masq_only().run(|scene| {
+        let Lab { a, router, server1, .. } = scene.lab;
+        let lan = || daemon::stats(router)["interfaces"][0].clone();
+        assert_eq!((&lan()["name"], &lan()["mode"]), (&"lan0".into(), &"tc".into()));
+        assert!(lan()["why"].as_str().is_some_and(|why| why.contains("no WAN")), "{}", lan());
+        let link = || router.output("ip", &["-details", "link", "show", "lan0"]);
+        assert!(link().contains("xdp"), "it stays, as for a redial: {}", link());
+        let _server = http::Server::start(server1, 80);
+        http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
+        let stats = daemon::stats(router);
+        let fast = counter(&stats, "outbound_fast");
+        assert!(fast > 100, "{fast} packets from the LAN by TC");
+        assert!(counter(&stats, "fast_path_off") >= fast, "none of them was tried before");
+        assert_eq!(redirected_by_xdp(router, "lan0"), 0);
+        // No frame of the LAN was looked up in vain.
+        assert_eq!(counter(&stats, "other_device"), 0, "{:#?}", counts(router));
+    });
+}
+
+#[test]
+fn a_driver_at_rest_goes_on_when_the_other_side_is_there() {
+    Setup::new(Mode::Xdp).masq_only().run(|scene| {
+        let lab = scene.lab;
+        let lan = || daemon::stats(&lab.router)["interfaces"][0].clone();
+        let has = |mode: &str| (lan()["mode"] == mode).then_some(());
+        has("xdp").expect("at the start");
+        let port = lab.lan_ports()[0];
+        let program = || {
+            let link = lab.router.output("ip", &["-details", "link", "show", port]);
+            let (_, rest) = link.split_once("prog/xdp id ").expect("it is never without");
+            rest.split_whitespace().next().map(str::to_owned)
+        };
+        let before = program();
+        lab.remove_wan();
+        eventually("the LAN at rest", || has("tc"));
+        assert_eq!(program(), before, "the program stays");
+        lab.restore_wan();
+        lab.prepare_for_xdp();
+        lab.connect_wan();
+        eventually("the LAN in XDP", || has("xdp"));
+        assert_eq!(program(), before);
+        eventually("echoes both ways by XDP", || {
+            let ports = [port, lab.wan_port()];
+            let counts = || ports.map(|port| redirected_by_xdp(&lab.router, port));
+            let before = counts();
+            for _ in 0..2 {
+                probe::ping(&lab.a, SERVER_1, 1).ok()?;
+            }
+            counts().iter().zip(before).all(|(now, before)| *now > before).then_some(())
+        });
+    });
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod scene;
 mod service;
 mod state;
 mod stop;
+mod tags;
 mod tcp;
 mod timeouts;
 mod trace;

@@ -159,7 +159,7 @@ impl Attacher {
     pub fn is_left(&self, hook: Hook, interface: &Interface, present: &Present) -> bool {
         // Filters need no pin; attaching finds out whether they are there.
         let filter = self.kind == TcKind::Clsact;
-        hook.belongs_to(interface.role) && (filter || self.pinned(hook, present.index).is_some())
+        hook.belongs_to(interface.role) && (filter || self.has_left(hook, present.index))
     }
 
     /// Takes off what earlier daemons have left and nobody uses.
@@ -274,7 +274,13 @@ impl Attacher {
         })
     }
 
-    /// The link that an earlier daemon has left at a hook of an interface.
+    /// Whether an earlier daemon has left a link at a hook of an interface. It goes with
+    /// [`Attacher::drop_others`], unless it is attached to.
+    fn has_left(&self, hook: Hook, index: u32) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.has_link(&link_name(hook, index)))
+    }
+
+    /// The link that an earlier daemon has left at a hook of an interface, to be used on.
     fn pinned(&self, hook: Hook, index: u32) -> Option<FdLink> {
         self.pins.as_ref()?.link(&link_name(hook, index))
     }

@@ -45,6 +45,8 @@ struct Attached {
     why: String,
     /// Whether it has to be tried again: it failed, and that was told.
     again: bool,
+    /// Whether tags are taken off its frames although they have to stay in them.
+    strips: bool,
 }
 
 impl Ports {
@@ -98,21 +100,36 @@ impl Ports {
         }
     }
 
+    /// Whether it has been tried to attach to the port.
+    pub fn has_tried(&self, index: u32) -> bool {
+        self.ports.contains_key(&index)
+    }
+
+    /// Has the devices that have the program already leave tags in the frames, where that is needed by
+    /// now: a first VLAN has come on top, or somebody has changed it back. A port that does not let it be
+    /// changed is not to stay ([`Ports::stays`]), so that nobody sends to it any more by the time that
+    /// [`Ports::let_go`] takes the program off it.
+    pub fn keep_all_tags(&mut self, wanted: &[Port]) {
+        for port in wanted.iter().filter(|port| port.tagged) {
+            if !self.in_driver(port.index) {
+                continue;
+            }
+            let kept = self.keep_tags(port);
+            if let (Err(why), Some(attached)) = (kept, self.ports.get_mut(&port.index)) {
+                tracing::debug!(port = port.name, "leaves the driver: {why}");
+                attached.strips = true;
+            }
+        }
+    }
+
     /// Attaches to a port, if that has not been tried.
     ///
     /// # Errors
     /// If the port has to have it and cannot; it is not tried again then, unless something about the
     /// port changes.
     pub fn attach(&mut self, attacher: &Attacher, port: &Port) -> Result<()> {
-        if let Some(attached) = self.ports.get(&port.index).filter(|attached| !attached.again) {
-            if attached.link.is_none() || !port.tagged {
-                return Ok(());
-            }
-            // The first VLAN on top of a port that has the program, or somebody has changed it back.
-            match self.keep_tags(port) {
-                Ok(_) => return Ok(()),
-                Err(_) => self.detach(attacher, port.index),
-            }
+        if self.ports.get(&port.index).is_some_and(|attached| !attached.again) {
+            return Ok(());
         }
         let result = match &port.fast {
             Fast::Tc(why) => Err(why.clone()),
@@ -128,27 +145,25 @@ impl Ports {
         let failure = (forced && link.is_none())
             .then(|| anyhow!("{}: {why}; use --mode auto or --mode tc", port.name));
         let again = failure.is_some();
-        self.ports.insert(port.index, Attached { port: port.clone(), link, why, again });
+        let attached = Attached { port: port.clone(), link, why, again, strips: false };
+        self.ports.insert(port.index, attached);
         failure.map_or(Ok(()), Err)
     }
 
     fn attach_to(&mut self, attacher: &Attacher, port: &Port) -> Result<XdpLink, String> {
-        if port.tagged {
-            self.keep_tags(port)?;
-        }
-        let result = attacher.attach_xdp(port.index);
+        let kept = if port.tagged { self.keep_tags(port) } else { Ok(()) };
+        let result = kept.and_then(|()| attacher.attach_xdp(port.index));
         if result.is_err() {
             self.put_tags_back(port.index);
         }
         result
     }
 
-    /// Has a device leave the tags in the frames.
+    /// Has a device leave the tags in the frames. After an error some of the features may be off.
     fn keep_tags(&mut self, port: &Port) -> Result<(), String> {
         let name = &port.name;
         for feature in strips(name) {
             if !ethtool::set_feature(name, feature, false) {
-                self.put_tags_back(port.index);
                 return Err(format!(
                     "it takes the VLAN tags off the frames, and does not let that be turned off \
                      ({feature})"
@@ -230,7 +245,7 @@ impl Ports {
 
     /// Sets back what an earlier daemon has set and this one does not need. To be called when all ports
     /// have been tried.
-    pub fn drop_others(&mut self) {
+    pub fn put_other_tags_back(&mut self) {
         let (kept, others): (BTreeSet<_>, BTreeSet<_>) =
             self.tags.iter().cloned().partition(|(index, _)| self.in_driver(*index));
         self.tags = kept;
@@ -239,10 +254,10 @@ impl Ports {
 }
 
 impl Attached {
-    /// Whether the port is wanted as it was when it was tried.
+    /// Whether the port is wanted as it was when it was tried, and can be.
     fn fits(&self, wanted: &[Port]) -> bool {
         let Port { index, fast, .. } = &self.port;
-        wanted.iter().any(|port| (port.index, &port.fast) == (*index, fast))
+        !self.strips && wanted.iter().any(|port| (port.index, &port.fast) == (*index, fast))
     }
 }
 
@@ -273,7 +288,7 @@ pub fn put_tags_back(off: &BTreeSet<Off>) {
 impl Attacher {
     /// Whether an earlier daemon has left the program in the driver of a port.
     pub fn is_port_left(&self, port: &Port) -> bool {
-        port.is_wanted() && self.pinned(Hook::Fast, port.index).is_some()
+        port.is_wanted() && self.has_left(Hook::Fast, port.index)
     }
 
     fn attach_xdp(&self, index: u32) -> Result<XdpLink, String> {

@@ -110,9 +110,9 @@ impl Follower {
     ) -> Result<()> {
         self.gateway.configure(Rc::clone(config));
         self.gateway.load(snapshot)?;
-        estate.owns(self.gateway.own_qdiscs(), self.gateway.foreseen_tags(snapshot));
+        estate.owns(self.gateway.foreseen(snapshot));
         let result = self.gateway.apply(snapshot).await;
-        estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
+        estate.owns(self.gateway.belongings());
         match result {
             // It was so before.
             Err(error) if !strict && self.trouble.as_ref() == Some(&format!("{error:#}")) => {}
@@ -153,9 +153,9 @@ impl Follower {
         self.gateway.outdate_next_hops();
         let snapshot = self.netlink.snapshot().await?;
         // Whoever follows on a killed daemon puts back what that had begun to change.
-        estate.owns(self.gateway.own_qdiscs(), self.gateway.foreseen_tags(&snapshot));
+        estate.owns(self.gateway.foreseen(&snapshot));
         let result = self.gateway.apply(&snapshot).await;
-        estate.owns(self.gateway.own_qdiscs(), self.gateway.own_tags());
+        estate.owns(self.gateway.belongings());
         result
     }
 

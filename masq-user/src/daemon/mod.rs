@@ -262,11 +262,11 @@ async fn attach(
 ) -> AnyResult<Option<Forwarding>> {
     gateway.load(snapshot)?;
     if estate.survival.adopted {
-        gateway.adopt(snapshot)?;
+        gateway.adopt(snapshot, estate.manifest.dialled.clone())?;
     }
-    estate.owns(gateway.own_qdiscs(), gateway.foreseen_tags(snapshot));
+    estate.owns(gateway.foreseen(snapshot));
     let applied = gateway.apply(snapshot).await;
-    estate.owns(gateway.own_qdiscs(), gateway.own_tags());
+    estate.owns(gateway.belongings());
     applied?;
     if estate.survival.adopted {
         gateway.drop_lost().await?;

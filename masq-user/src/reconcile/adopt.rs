@@ -1,10 +1,12 @@
 //! Taking over what an earlier daemon has left: the tables as they are, and every hook that is wanted
 //! still. What is not gets its turn in [`Gateway::apply`], like any other change.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use masq_common::{reason::Reason, settings::role};
 
-use super::Gateway;
+use super::{Gateway, dialled::Dialled};
 use crate::{
     attach::{Hook, TcKind},
     netlink::Snapshot,
@@ -13,14 +15,16 @@ use crate::{
 
 impl Gateway {
     /// Learns the tables and gives the hooks that are there the new programs, WAN egress first.
-    /// After an error they have the old or the new ones, and translate.
-    pub fn adopt(&mut self, snapshot: &Snapshot) -> Result<()> {
+    /// `dialled` is what it has noted of PPPoE sessions. After an error they have the old or the new
+    /// ones, and translate.
+    pub fn adopt(&mut self, snapshot: &Snapshot, dialled: BTreeMap<String, u32>) -> Result<()> {
+        self.dialled = Dialled::noted(dialled);
         self.devices = self.plane.policy.borrow().devices.all()?;
         self.prefixes = self.plane.policy.borrow().prefixes.all()?;
         self.tables.legs = self.plane.policy.borrow().links.legs.all()?;
         self.tables.exits = self.plane.policy.borrow().links.exits.all()?;
         self.adopting = true;
-        let plan = plan::plan(&self.config, snapshot);
+        let mut plan = plan::plan(&self.config, snapshot);
         for hook in Hook::TC {
             for interface in &plan.interfaces {
                 let Some(present) = &interface.present else { continue };
@@ -36,7 +40,7 @@ impl Gateway {
                 result?;
             }
         }
-        self.adopt_ports(&plan)?;
+        self.adopt_ports(&mut plan, snapshot)?;
         // What the WANs had when the earlier daemon wrote last.
         let mut addresses = vec![None; self.config.wans.len()];
         for device in self.devices.values().filter(|device| device.role == role::WAN) {

@@ -4,16 +4,14 @@
 //! What is not true any more goes before the program leaves a driver, and what is new comes after it
 //! is there: nobody redirects to a device whose driver is just being reset.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use masq_common::settings::{Device, caps};
 
 use super::Gateway;
 use crate::{
-    attach::{Attached, Off},
+    attach::Attached,
     cli,
     control::proto::{InterfaceInfo, Mode, PortInfo},
     maps::Links,
@@ -21,9 +19,9 @@ use crate::{
         Snapshot,
         pppoe::{self, Session},
     },
-    plan::{self, Hooks, Interface, Plan, Port, Present},
+    plan::{Fast, Hooks, Interface, Plan, Port, Present, Role},
     stations::Served,
-    topology::{self, Kind, Lane, Tables, Topology},
+    topology::{self, Kind, Lane, Tables},
 };
 
 /// The PPPoE sessions that the tables are true of.
@@ -46,17 +44,6 @@ impl Gateway {
     /// The machine without what masq itself has attached to it.
     pub fn foreign(&self, snapshot: Snapshot) -> Snapshot {
         snapshot.without_xdp_on(|index| self.ports.is_ours(index))
-    }
-
-    /// What is turned off at devices because of masq.
-    pub fn own_tags(&self) -> BTreeSet<Off> {
-        self.ports.own_tags()
-    }
-
-    /// What will be, after [`Gateway::apply`].
-    pub fn foreseen_tags(&self, snapshot: &Snapshot) -> BTreeSet<Off> {
-        let plan = plan::plan(&self.config, &self.foreign(snapshot.clone()));
-        self.ports.foreseen_tags(&plan.ports)
     }
 
     /// Whether PPPoE sessions have changed without any change of interfaces, as when pppd dials again in
@@ -83,39 +70,61 @@ impl Gateway {
         }
     }
 
-    /// Keeps the port below a PPPoE session while its interface is away or has no session: some drivers
-    /// take the line down when the program comes or goes, and a redial would have to wait.
+    /// Keeps the port below a PPPoE session while its interface is away or has no session.
     pub(super) fn keep_idle_ports(&mut self, plan: &mut Plan, snapshot: &Snapshot) {
-        for interface in &plan.interfaces {
-            let below = interface.present.as_ref().map(|present| &present.below);
-            match below {
-                Some(Ok(Topology { kind: Kind::Pppoe(_), lanes, .. })) => {
-                    let port = lanes.first().map(|lane| lane.port);
-                    self.dialled.extend(port.map(|port| (interface.name.clone(), port)));
-                }
-                Some(Ok(_)) => _ = self.dialled.remove(&interface.name),
-                // Away, or without a session.
-                Some(Err(_)) | None => {}
-            }
-        }
-        let wanted = |name: &String| plan.interfaces.iter().any(|other| other.name == *name);
-        self.dialled.retain(|name, _| wanted(name));
+        self.dialled.follow(&plan.interfaces);
         let idle = self.ports.idle(&plan.ports, snapshot).into_iter();
-        plan.ports.extend(idle.filter(|port| self.dialled.values().any(|of| *of == port.index)));
+        plan.ports.extend(idle.filter(|port| self.dialled.ports().any(|of| of == port.index)));
     }
 
     /// Has the program in the drivers of the ports. The first failure is returned.
     pub(super) fn attach_ports(&mut self, plan: &Plan) -> Option<anyhow::Error> {
-        let results: Vec<_> =
-            plan.ports.iter().map(|port| self.ports.attach(&self.attacher, port)).collect();
-        results.into_iter().find_map(Result::err)
+        let mut failure = None;
+        for port in &plan.ports {
+            // Once it is there it stays, whatever becomes of the other side: a line may go with it.
+            let waits = port.fast == Fast::TryXdp
+                && !self.ports.has_tried(port.index)
+                && !plan.has_partner(port.index, |other| self.may_have(other));
+            if !waits && let Err(error) = self.ports.attach(&self.attacher, port) {
+                failure = failure.or(Some(error));
+            }
+        }
+        failure
     }
 
-    /// Gives the drivers that an earlier daemon's program is in the new one.
-    pub(super) fn adopt_ports(&mut self, plan: &Plan) -> Result<()> {
+    /// Whether the program is in the driver of a port, or it has not been tried.
+    fn may_have(&self, port: u32) -> bool {
+        !self.ports.has_tried(port) || self.ports.in_driver(port)
+    }
+
+    /// Gives the drivers that an earlier daemon's program is in the new one. Some of them serve an
+    /// interface that is away.
+    pub(super) fn adopt_ports(&mut self, plan: &mut Plan, snapshot: &Snapshot) -> Result<()> {
+        self.dialled.follow(&plan.interfaces);
+        let away = |index: &u32| plan.ports.iter().all(|port| port.index != *index);
+        let away: Vec<_> = self.dialled.ports().filter(away).collect();
+        let mode = self.config.mode;
+        plan.ports.extend(away.into_iter().filter_map(|index| Port::below(mode, index, snapshot)));
         let left: Vec<_> =
             plan.ports.iter().filter(|port| self.attacher.is_port_left(port)).collect();
         left.into_iter().try_for_each(|port| self.ports.attach(&self.attacher, port))
+    }
+
+    /// Has the programs in the drivers try nothing while they could send nothing. They stay there, since
+    /// it may be a redial that they wait for.
+    pub(super) fn rest_drivers(&mut self, plan: &Plan) -> Result<()> {
+        let reached = |lan: bool| {
+            let mut side = plan.interfaces.iter().filter(|i| (i.role == Role::Lan) == lan);
+            side.any(|interface| interface.index().is_some_and(|index| self.is_reached(index)))
+        };
+        self.idle = !(reached(true) && reached(false));
+        self.plane.policy.borrow_mut().settings.idle(self.idle)
+    }
+
+    /// Whether a program in a driver could send to an interface.
+    fn is_reached(&self, index: u32) -> bool {
+        let transmits = |device: &Device| device.caps & caps::XDP_TRANSMIT != 0;
+        self.devices.get(&index).is_some_and(transmits) || self.tables.exits.contains_key(&index)
     }
 
     /// Writes legs and exits, for those ports that the program is in and is to stay in.
@@ -227,9 +236,12 @@ impl Gateway {
         };
         let untold = self.plane.bridges_untold.as_deref();
         let untold = untold.filter(|_| topology.kind == Kind::Bridge);
-        let state = |port| match untold {
-            Some(why) => (false, why),
-            None => self.ports.state(port),
+        let (idle, alone) = (self.idle, alone(interface.role));
+        let state = |port| match (untold, self.ports.state(port)) {
+            (Some(why), _) => (false, why),
+            (None, (true, _)) if idle => (false, alone),
+            (None, _) if idle && !self.ports.has_tried(port) => (false, alone),
+            (None, state) => state,
         };
         let port = |lane: &Lane| {
             let (there, why) = state(lane.port);
@@ -267,6 +279,14 @@ impl Gateway {
             mss: present.map(|present| present.mss).filter(|size| *size != 0),
             ports: if attached { ports } else { Vec::new() },
         }
+    }
+}
+
+/// Why the program in a driver does nothing, or does not come there.
+const fn alone(role: Role) -> &'static str {
+    match role {
+        Role::Lan => "there is no WAN at present that XDP could send to",
+        Role::Wan(_) => "there is no LAN at present that XDP could send to",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod below;
+mod dialled;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -10,7 +11,7 @@ use anyhow::Result;
 use masq_common::settings::Device;
 use tokio::sync::watch;
 
-use self::below::Heard;
+use self::{below::Heard, dialled::Dialled};
 use crate::{
     attach::{Attached, Attacher, Hook, Ports},
     config::Config,
@@ -20,7 +21,7 @@ use crate::{
     prefixes::Prefixes,
     stations::Served,
     status::{self, Status},
-    survival::leftover::Leftover,
+    survival::{estate::Belongings, leftover::Leftover},
     sweep,
     topology::Tables,
 };
@@ -40,8 +41,10 @@ pub struct Gateway {
     tables: Tables,
     /// The PPPoE sessions that those are true of, while there may be any.
     heard: Option<Heard>,
-    /// The ports below the PPPoE sessions that the interfaces had last, by interface.
-    dialled: BTreeMap<String, u32>,
+    /// The ports below the PPPoE sessions that the interfaces had last.
+    dialled: Dialled,
+    /// Whether the programs in drivers could send nothing: one side has no port that has it.
+    idle: bool,
     /// The bridges whose stations have to be followed.
     bridges: watch::Sender<Vec<Served>>,
     /// The device table as written.
@@ -79,7 +82,8 @@ impl Gateway {
             ports,
             tables: Tables::default(),
             heard: None,
-            dialled: BTreeMap::new(),
+            dialled: Dialled::default(),
+            idle: false,
             bridges: watch::Sender::new(Vec::new()),
             devices: BTreeMap::new(),
             prefixes: Prefixes::new(),
@@ -116,6 +120,7 @@ impl Gateway {
         self.warn(&plan.warnings);
         let lost = self.note_addresses(&plan);
         self.status.borrow_mut().local.clone_from(&snapshot.addresses);
+        self.ports.keep_all_tags(&plan.ports);
         self.let_go(&plan).await;
         self.write_prefixes(&plan.prefixes)?;
         self.forget_devices(&plan)?;
@@ -130,9 +135,12 @@ impl Gateway {
         let failure = failure.or(self.write_others(&plan).err());
         let failure = failure.or(self.write_tables(&plan, snapshot).err());
         let failure = failure.or(self.renew_next_hops().err());
-        if failure.is_none() && std::mem::take(&mut self.adopting) {
-            self.attacher.drop_others();
-            self.ports.drop_others();
+        let failure = failure.or(self.rest_drivers(&plan).err());
+        if failure.is_none() {
+            if std::mem::take(&mut self.adopting) {
+                self.attacher.drop_others();
+            }
+            self.ports.put_other_tags_back();
         }
         self.publish(&plan);
         if lost {
@@ -168,10 +176,20 @@ impl Gateway {
         result
     }
 
-    /// Interfaces whose clsact qdisc is ours to remove.
-    pub fn own_qdiscs(&self) -> Vec<String> {
+    /// What is there because of masq, besides programs.
+    pub fn belongings(&self) -> Belongings {
         let own = self.attached.values().filter(|attached| attached.owns_clsact);
-        own.map(|attached| attached.name.clone()).collect()
+        Belongings {
+            qdiscs: own.map(|attached| attached.name.clone()).collect(),
+            tags: self.ports.own_tags(),
+            dialled: self.dialled.to_note(),
+        }
+    }
+
+    /// What will be, after [`Gateway::apply`].
+    pub fn foreseen(&self, snapshot: &Snapshot) -> Belongings {
+        let plan = plan::plan(&self.config, &self.foreign(snapshot.clone()));
+        Belongings { tags: self.ports.foreseen_tags(&plan.ports), ..self.belongings() }
     }
 
     /// Takes everything off. The tables go with the process, or with their pins.

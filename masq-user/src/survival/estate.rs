@@ -1,7 +1,10 @@
 //! What this daemon leaves to the next one: its pins and its manifest, kept true while it runs and
 //! removed when it stops for good.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use anyhow::Result;
 
@@ -25,11 +28,24 @@ pub struct Estate {
     pub survival: Survival,
 }
 
+/// What a daemon has on the machine besides pins, and the next one has to know of.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Belongings {
+    /// Interfaces whose clsact qdisc is ours to remove.
+    pub qdiscs: Vec<String>,
+    /// What is turned off at devices because of us.
+    pub tags: BTreeSet<Off>,
+    /// See [`Manifest::dialled`].
+    pub dialled: BTreeMap<String, u32>,
+}
+
 impl Estate {
     /// Of a daemon that wants `wanted` and has found `heritage`. What cannot be taken over is put
     /// aside here.
     pub fn new(instance: String, wanted: Manifest, heritage: Heritage) -> Result<Self> {
         let known_qdiscs = heritage.own_qdiscs();
+        // Until they are on again, whoever comes after us has to know.
+        let tags = heritage.own_tags(wanted.place);
         let Heritage { pins, adopted, refused, mut leftovers } = heritage;
         let found_any = adopted.is_some() || refused.is_some();
         let mut survival = Survival { adopted: adopted.is_some(), ..Survival::default() };
@@ -41,10 +57,11 @@ impl Estate {
                 reserved: found.reserved,
                 host_mappings: found.host_mappings.min(wanted.host_mappings),
                 clsact,
-                tags: found.tags,
+                tags,
+                dialled: found.dialled,
                 ..wanted
             },
-            None => Manifest { clsact, ..wanted },
+            None => Manifest { clsact, tags, ..wanted },
         };
         let pins = pins.and_then(|pins| {
             if let Some((why, found)) = refused {
@@ -91,13 +108,18 @@ impl Estate {
         }
     }
 
-    /// Notes whose clsact qdisc is ours to remove, and what is turned off at devices because of us.
-    pub fn owns(&mut self, qdiscs: Vec<String>, tags: BTreeSet<Off>) {
-        if (&self.manifest.clsact, &self.manifest.tags) != (&qdiscs, &tags) {
-            (self.manifest.clsact, self.manifest.tags) = (qdiscs, tags);
-            if let Err(error) = self.write() {
-                tracing::warn!("{error:#}");
-            }
+    /// Notes what is there because of us.
+    pub fn owns(&mut self, belongings: Belongings) {
+        let Manifest { clsact, tags, dialled, .. } = &mut self.manifest;
+        let noted = Belongings {
+            qdiscs: std::mem::take(clsact),
+            tags: std::mem::take(tags),
+            dialled: std::mem::take(dialled),
+        };
+        let differs = noted != belongings;
+        Belongings { qdiscs: *clsact, tags: *tags, dialled: *dialled } = belongings;
+        if differs && let Err(error) = self.write() {
+            tracing::warn!("{error:#}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! because a bpffs holds nothing but kernel objects.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -51,6 +51,9 @@ pub struct Manifest {
     /// What masq has turned off at devices so that VLAN tags stay in the frames: index and feature.
     #[serde(default)]
     pub tags: BTreeSet<Off>,
+    /// The ports below the PPPoE sessions that its interfaces had last, by interface.
+    #[serde(default)]
+    pub dialled: BTreeMap<String, u32>,
     /// `--host-mappings`; 0 means that mappings are not counted.
     #[serde(default)]
     pub host_mappings: u32,
@@ -89,6 +92,7 @@ impl Manifest {
             pins: String::new(),
             clsact: Vec::new(),
             tags: BTreeSet::new(),
+            dialled: BTreeMap::new(),
             host_mappings: config.settings.host.mappings,
             reserved: reserved.iter().map(|pool| (pool.low, pool.high)).collect(),
         }

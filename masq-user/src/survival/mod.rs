@@ -16,14 +16,20 @@ pub mod pins;
 mod bpf;
 mod layout;
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use anyhow::Result;
 use masq_common::abi;
 
 pub use self::layout::{Definition, definitions, sizes};
-use self::{bpffs::BpfFs, leftover::Leftover, manifest::Manifest, pins::Pins};
+use self::{
+    bpffs::BpfFs,
+    leftover::Leftover,
+    manifest::{Manifest, Place},
+    pins::Pins,
+};
 use crate::{
+    attach::Off,
     config::Config,
     control::proto::{Instance, InterfaceInfo, Survival},
 };
@@ -55,6 +61,13 @@ impl Heritage {
         let manifests: Vec<_> = self.adopted.iter().chain(refused).chain(aside).collect();
         let all = manifests.iter().flat_map(|manifest| manifest.clsact.iter().cloned()).collect();
         (!manifests.is_empty()).then_some(all)
+    }
+
+    /// What earlier daemons have turned off at devices in `place`, so that VLAN tags stay in the frames.
+    pub fn own_tags(&self, place: Place) -> BTreeSet<Off> {
+        let refused = self.refused.as_ref().and_then(|(_, manifest)| manifest.as_ref());
+        let here = self.adopted.iter().chain(refused).filter(|found| found.place == place);
+        here.flat_map(|manifest| manifest.tags.iter().cloned()).collect()
     }
 
     /// Programs in drivers that are none of somebody else, by id.
@@ -205,7 +218,7 @@ fn adjust(config: &mut Config, wanted: &Manifest, found: &Manifest, sessions: u3
 
 #[cfg(test)]
 mod tests {
-    use super::{manifest::Place, *};
+    use super::*;
     use crate::{attach::TcKind, claims::Netns};
 
     fn manifest() -> Manifest {
@@ -220,6 +233,7 @@ mod tests {
             tc: TcKind::Tcx,
             clsact: Vec::new(),
             tags: [(2, "rx-vlan-hw-parse".to_owned())].into(),
+            dialled: [("ppp0".to_owned(), 2)].into(),
             host_mappings: 0,
             reserved: Vec::new(),
             pins: String::new(),
@@ -243,6 +257,22 @@ mod tests {
             let why = suits(&other, &wanted).unwrap_err();
             assert!(why.contains(says), "{why}");
         }
+    }
+
+    #[test]
+    fn what_a_refused_data_plane_has_turned_off_is_known_in_its_namespace() {
+        let heritage = |refused| Heritage {
+            pins: Err(anyhow::anyhow!("none")),
+            adopted: None,
+            refused: Some(("why".to_owned(), refused)),
+            leftovers: Vec::new(),
+        };
+        let found = manifest();
+        let tags = found.tags.clone();
+        assert_eq!(heritage(Some(found)).own_tags(manifest().place), tags);
+        assert!(heritage(None).own_tags(manifest().place).is_empty());
+        let elsewhere = Place { netns: Netns(1), cookie: 3 };
+        assert!(heritage(Some(manifest())).own_tags(elsewhere).is_empty());
     }
 
     #[test]

@@ -102,6 +102,11 @@ impl Pins {
         self.maps_directory().join(name)
     }
 
+    /// Whether there is such a pinned link.
+    pub fn has_link(&self, name: &str) -> bool {
+        self.links_directory().join(name).exists()
+    }
+
     /// A pinned link, to be used on; `None` if there is no such one.
     pub fn link(&self, name: &str) -> Option<FdLink> {
         let link = PinnedLink::from_pin(self.links_directory().join(name)).ok()?;

@@ -189,6 +189,33 @@ redials_without_masq() {
   nothing_leaked 'redial without masq, afterwards: '
 }
 
+# The next one starts while there is no ppp0: the program stays in the driver of the port, where it is wanted
+# again at the next redial. (What is pinned anew is another file.)
+fast_link() { find /sys/fs/bpf/masq -name "fast-$(router cat /sys/class/net/wan0/ifindex)" -printf '%i\n' | grep .; }
+has_taken_over() { grep -q 'taken over from an earlier masq' "$masq_log"; }
+is_taken_over_while_away() {
+  local old=$address link
+  [ "$topology" != plain ] || return 0
+  link=$(fast_link)
+  check 'away: the program is in the driver before' [ -n "$link" ]
+  hang_up
+  retire_address "$old"
+  check 'away: and stays there' same "$(fast_link)" "$link"
+  kill_masq
+  echo 'wait-interfaces = true' >>"$config"
+  run_masq
+  check 'away: the next one takes over' within $start_patience has_taken_over
+  check 'away: and leaves the program in the driver' same "$(fast_link)" "$link"
+  dial
+  check 'away: ppp0 comes back' within $patience has_address_other_than "$old"
+  address=$(wan_address)
+  check 'away: the LAN is online again' within $patience online
+  check 'away: by the same program in the driver' same "$(fast_link)" "$link"
+  check 'away: the UDP flow has the new address' alive_as "$address "
+  in_the_drivers 'away: '
+  nothing_leaked 'away: '
+}
+
 pinned() { find /sys/fs/bpf/masq -type f | grep .; }
 ends() {
   local status

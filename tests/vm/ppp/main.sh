@@ -85,6 +85,7 @@ redials_in_place
 if [ $gateway = masq ]; then
   is_killed
   redials_without_masq
+  is_taken_over_while_away
   ends
 fi
 check 'the kernel has not complained' bash -c "! dmesg | grep -E 'BUG:|WARNING:|Oops|Call Trace'"
