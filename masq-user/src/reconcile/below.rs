@@ -7,7 +7,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use masq_common::settings::{Device, caps};
 
 use super::Gateway;
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     },
     plan::{Fast, Hooks, Interface, Plan, Port, Present, Role},
     stations::Served,
-    topology::{self, Kind, Lane, Tables},
+    topology::{self, Kind, Lane, Tables, Topology},
 };
 
 /// The PPPoE sessions that the tables are true of.
@@ -115,16 +114,24 @@ impl Gateway {
     pub(super) fn rest_drivers(&mut self, plan: &Plan) -> Result<()> {
         let reached = |lan: bool| {
             let mut side = plan.interfaces.iter().filter(|i| (i.role == Role::Lan) == lan);
-            side.any(|interface| interface.index().is_some_and(|index| self.is_reached(index)))
+            side.any(|interface| self.is_reached(interface, &plan.ports))
         };
-        self.idle = !(reached(true) && reached(false));
-        self.plane.policy.borrow_mut().settings.idle(self.idle)
+        self.reached = Reached { lan: reached(true), wan: reached(false) };
+        let rest = !(self.reached.lan && self.reached.wan);
+        self.plane.policy.borrow_mut().settings.idle(rest)
     }
 
     /// Whether a program in a driver could send to an interface.
-    fn is_reached(&self, index: u32) -> bool {
-        let transmits = |device: &Device| device.caps & caps::XDP_TRANSMIT != 0;
-        self.devices.get(&index).is_some_and(transmits) || self.tables.exits.contains_key(&index)
+    fn is_reached(&self, interface: &Interface, ports: &[Port]) -> bool {
+        let below = interface.present.as_ref().and_then(|present| present.below.as_ref().ok());
+        let is_barred = below.is_some_and(|topology| self.bars(topology));
+        let reaches = |lane: &Lane| lane.idle.is_none() && self.ports.stays(lane.port, ports);
+        !is_barred && interface.lanes().any(reaches)
+    }
+
+    /// Whether nothing may be sent past the kernel to this.
+    fn bars(&self, topology: &Topology) -> bool {
+        topology.kind == Kind::Bridge && self.plane.bridges_untold.is_some()
     }
 
     /// Writes legs and exits, for those ports that the program is in and is to stay in.
@@ -194,8 +201,7 @@ impl Gateway {
         for interface in &plan.interfaces {
             let Some(present) = &interface.present else { continue };
             let Ok(topology) = &present.below else { continue };
-            let bars = topology.kind == Kind::Bridge && self.plane.bridges_untold.is_some();
-            let in_driver = |port| !bars && self.ports.stays(port, &plan.ports);
+            let in_driver = |port| !self.bars(topology) && self.ports.stays(port, &plan.ports);
             tables.add((present.index, present.mac), topology, in_driver);
         }
         tables
@@ -236,12 +242,12 @@ impl Gateway {
         };
         let untold = self.plane.bridges_untold.as_deref();
         let untold = untold.filter(|_| topology.kind == Kind::Bridge);
-        let (idle, alone) = (self.idle, alone(interface.role));
-        let state = |port| match (untold, self.ports.state(port)) {
-            (Some(why), _) => (false, why),
-            (None, (true, _)) if idle => (false, alone),
-            (None, _) if idle && !self.ports.has_tried(port) => (false, alone),
-            (None, state) => state,
+        let alone = self.reached.alone(interface.role);
+        let state = |port| match (untold, alone, self.ports.state(port)) {
+            (Some(why), ..) => (false, why),
+            (None, Some(why), (true, _)) => (false, why),
+            (None, Some(why), _) if !self.ports.has_tried(port) => (false, why),
+            (None, _, state) => state,
         };
         let port = |lane: &Lane| {
             let (there, why) = state(lane.port);
@@ -282,11 +288,21 @@ impl Gateway {
     }
 }
 
-/// Why the program in a driver does nothing, or does not come there.
-const fn alone(role: Role) -> &'static str {
-    match role {
-        Role::Lan => "there is no WAN at present that XDP could send to",
-        Role::Wan(_) => "there is no LAN at present that XDP could send to",
+/// Which sides programs in drivers could send to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reached {
+    lan: bool,
+    wan: bool,
+}
+
+impl Reached {
+    /// Why the programs of an interface's ports do nothing, or do not come there.
+    const fn alone(self, role: Role) -> Option<&'static str> {
+        match role {
+            Role::Lan if !self.wan => Some("there is no WAN at present that XDP could send to"),
+            Role::Wan(_) if !self.lan => Some("there is no LAN at present that XDP could send to"),
+            _ => None,
+        }
     }
 }
 

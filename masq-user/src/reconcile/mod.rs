@@ -11,7 +11,10 @@ use anyhow::Result;
 use masq_common::settings::Device;
 use tokio::sync::watch;
 
-use self::{below::Heard, dialled::Dialled};
+use self::{
+    below::{Heard, Reached},
+    dialled::Dialled,
+};
 use crate::{
     attach::{Attached, Attacher, Hook, Ports},
     config::Config,
@@ -43,8 +46,8 @@ pub struct Gateway {
     heard: Option<Heard>,
     /// The ports below the PPPoE sessions that the interfaces had last.
     dialled: Dialled,
-    /// Whether the programs in drivers could send nothing: one side has no port that has it.
-    idle: bool,
+    /// Which sides the programs in drivers could send to.
+    reached: Reached,
     /// The bridges whose stations have to be followed.
     bridges: watch::Sender<Vec<Served>>,
     /// The device table as written.
@@ -83,7 +86,7 @@ impl Gateway {
             tables: Tables::default(),
             heard: None,
             dialled: Dialled::default(),
-            idle: false,
+            reached: Reached::default(),
             bridges: watch::Sender::new(Vec::new()),
             devices: BTreeMap::new(),
             prefixes: Prefixes::new(),
