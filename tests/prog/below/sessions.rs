@@ -6,6 +6,7 @@ use masq_common::{
     hop::Ticket,
     link::{Arrival, Leg},
     reason::Reason::*,
+    settings::{Settings, switches},
 };
 use masq_tests::program::Verdict;
 
@@ -61,6 +62,24 @@ fn a_hang_up_ends_what_was_learned_of_the_session() {
             router.renew(1);
             pass(&mut router);
         }
+    }
+}
+
+#[test]
+fn at_rest_nothing_is_tried_and_an_end_is_heard_all_the_same() {
+    let on = Settings { switches: switches::NEXT_HOPS, ..Settings::DEFAULT };
+    let at_rest = Settings { switches: switches::NEXT_HOPS | switches::NO_XDP, ..on };
+    for name in ["PPPoE", "PPPoE on a VLAN"] {
+        let mut router = Router::new([Line::named("Ethernet"), Line::named(name)]);
+        pass(&mut router);
+        router.bench.set_settings(&at_rest);
+        end(&mut router, [FastPathOff; 2]);
+        let frame = discovery(&router, 1, PADT, router.sides[1].session);
+        assert!(told(&mut router, 1, &frame), "{name}");
+        router.bench.set_settings(&on);
+        end(&mut router, [PppoeOther; 2]);
+        router.renew(1);
+        pass(&mut router);
     }
 }
 
