@@ -2,8 +2,8 @@
 //!
 //! On an emulated processor everything takes many times as long as on a real one, and loading the
 //! programs most of all. There the variable `MASQ_TEST_PATIENCE` stretches every limit that goes
-//! through [`stretched`]; `cargo xtask vm` sets it. Times that a test measures, or within which
-//! something must *not* happen, are no limits of this kind.
+//! through [`stretched`], and slows down what sends at a pace of its own; `cargo xtask vm` sets it.
+//! Times that a test measures, or within which something must *not* happen, are no limits of this kind.
 
 use std::{env, sync::OnceLock, time::Duration};
 

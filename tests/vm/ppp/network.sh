@@ -88,8 +88,10 @@ stand_on_more() {
 }
 
 # XDP on a veth sees neither what a sender has left to its device, checksums, segments and tags, nor
-# does it reach a peer that does not poll.
+# does it reach a peer that does not poll. What polls joins segments, in Linux 7.3 also those of a PPPoE
+# session, and the ISP's, which is in user space, takes frames as they are on a line and loses others.
 fit_for_xdp() {
+  ip -n isp link set acc0 gro_max_size 1514
   lan ethtool -K eth0 tx off gro on
   router ethtool -K $lan_port tx off
   isp ethtool -K acc0 tx off gro on txvlan off
