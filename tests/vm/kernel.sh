@@ -100,8 +100,8 @@ releases() {  # the releases that begin with $1 (6.1 is not the start of 6.12), 
 
 packages_of() {
   echo "linux-image-$1"
-  # From 6.19 on that is empty, and what it depends on has the kernel; from 7.3 on a third package has
-  # the list of what is built in.
+  # From 6.19 on that is empty, and what it depends on has the kernel; of later ones (7.3, and 7.2 of sid) a
+  # third package has the list of what is built in.
   apt-cache show --no-all-versions "linux-image-$1" | sed -n 's/^Depends: //p' |
     grep -oE 'linux-(base|binary|modules)-[0-9][^ ,(]*' | sort -u || true
 }
