@@ -13,8 +13,8 @@ use masq_tests::{
     },
     netns::Namespace,
     packet::{self, Endpoint, Packet},
+    patience::patience,
     program::mac,
-    sockets::PATIENCE,
 };
 use std::{
     net::Ipv4Addr,
@@ -141,7 +141,7 @@ impl Line {
     /// Waits until the router has sent so many packets since the last call of [`Line::news`]. If
     /// they do not come, that is a difference for others to find.
     fn await_packets(&self, number: usize) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         let enough = || self.capture.packets_since(self.seen).iter().filter(|p| is_news(p)).count();
         while enough() < number && Instant::now() < end {
             thread::sleep(Duration::from_millis(5));
@@ -150,7 +150,7 @@ impl Line {
 
     /// Waits for a mark.
     fn await_mark(&self, mark: &[u8]) -> Captured {
-        let found = self.capture.wait_since(self.seen, PATIENCE, |packet| {
+        let found = self.capture.wait_since(self.seen, patience(), |packet| {
             packet.received && packet.bytes.get(28..) == Some(mark)
         });
         found.expect("what crosses the gateway all the time crosses it")

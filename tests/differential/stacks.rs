@@ -15,7 +15,8 @@ use masq_tests::{
     capture::{Capture, Captured},
     lab::{HOST_A, HOST_IF, ISP_IF, Lab, LanKind, Layout, ROUTER_WAN, SERVER_1},
     packet::tcp,
-    sockets::{PATIENCE, eventually},
+    patience::patience,
+    sockets::eventually,
     traffic::{echo, http, probe},
 };
 use socket2::SockRef;
@@ -124,7 +125,7 @@ fn connection(lab: &Lab, port: u16) -> (TcpStream, TcpStream) {
     let listener = lab.server1.tcp_listen(port);
     let client = lab.a.tcp_connect((SERVER_1, port)).expect("connect");
     let (server, _) = listener.accept().expect("accept");
-    server.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+    server.set_read_timeout(Some(patience())).expect("set a timeout");
     (client, server)
 }
 

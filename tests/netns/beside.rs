@@ -13,7 +13,7 @@ use masq_tests::{
     daemon::{self, Mode, counter},
     lab::{HOST_A, HOST_IF, ISP_IF, Lab, ROUTER_WAN, SERVER_1, SERVER_2, WAN_IF},
     netns::Namespace,
-    sockets::PATIENCE,
+    patience::patience,
     traffic::{echo, http, probe},
 };
 use serde_json::Value;
@@ -92,7 +92,7 @@ fn a_forward_chain_that_drops_costs_new_flows_only(setup: Setup) {
         for command in finding["commands"].as_array().expect("the commands") {
             lab.router.output("sh", &["-c", command.as_str().expect("a command")]);
         }
-        socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        socket.set_read_timeout(Some(patience())).expect("set a timeout");
         echo::ask(&socket, server, b"question").expect("an answer");
         udp.assert_all_answered();
         tcp.assert_whole();
@@ -176,11 +176,11 @@ fn ipv6_is_left_alone(mode: Mode) {
         let address = SocketAddr::from((SERVER_6, 80));
         let listener = lab.server1.run(|| TcpListener::bind(address)).expect("listen");
         let client = lab.a.spawn_thread(move || {
-            let mut stream = std::net::TcpStream::connect_timeout(&address, PATIENCE)?;
+            let mut stream = std::net::TcpStream::connect_timeout(&address, patience())?;
             stream.write_all(&[0x5a; 300_000])
         });
         let (mut stream, from) = listener.accept().expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        stream.set_read_timeout(Some(patience())).expect("set a timeout");
         assert_eq!(from.ip(), HOST_6);
         let mut data = Vec::new();
         stream.read_to_end(&mut data).expect("all of it");
@@ -211,7 +211,7 @@ fn ipv6_is_left_alone_without_a_fast_path() {
 /// A UDP socket of a host at this address.
 fn bound(host: &Namespace, address: Ipv6Addr) -> UdpSocket {
     let socket = host.run(|| UdpSocket::bind((address, 53))).expect("bind");
-    socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+    socket.set_read_timeout(Some(patience())).expect("set a timeout");
     socket
 }
 

@@ -15,7 +15,8 @@ use masq_common::{
 use masq_tests::{
     daemon::{self, Masq, StopAtEnd, masq},
     lab::{HOST_A, HOST_B, Lab, Layout, ROUTER_WAN, SERVER_1, SERVER_2},
-    sockets::{PATIENCE, eventually},
+    patience::patience,
+    sockets::eventually,
     traffic::{echo, probe},
 };
 use masq_user::control::{
@@ -185,7 +186,7 @@ fn a_reader_that_does_not_read_loses_records_and_is_told_how_many() {
         let stats = daemon::stats(&lab.router);
         let name = stats["instance"].as_str().expect("a name");
         let mut stream = UnixStream::connect(socket_path(name)).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        stream.set_read_timeout(Some(patience())).expect("set a timeout");
         let request = Request { version: VERSION, ask: Ask::Events(Watch::default()) };
         let request = serde_json::to_string(&request).expect("JSON");
         stream.write_all(format!("{request}\n").as_bytes()).expect("send");
@@ -239,7 +240,7 @@ fn a_reader_that_goes_on_talking_is_hung_up_on() {
         let stats = daemon::stats(&lab.router);
         let instance = stats["instance"].as_str().expect("a name");
         let mut stream = UnixStream::connect(socket_path(instance)).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        stream.set_read_timeout(Some(patience())).expect("set a timeout");
         let ask = Ask::Events(Watch::default());
         let request = serde_json::to_string(&Request { version: VERSION, ask }).expect("JSON");
         stream.write_all(format!("{request}\n").as_bytes()).expect("ask");

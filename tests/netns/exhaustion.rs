@@ -9,7 +9,8 @@ use std::{
 use masq_tests::{
     daemon,
     lab::{HOST_A, HOST_B, ROUTER_LAN, SERVER_1, SERVER_2},
-    sockets::{PATIENCE, eventually},
+    patience::patience,
+    sockets::eventually,
     traffic::{echo, probe},
 };
 
@@ -95,7 +96,7 @@ fn a_host_is_told_that_no_port_is_free(setup: Setup) {
         more.send(b"anybody there?").expect("send");
         let error = more.recv(&mut [0; 10]).expect_err("no port is free");
         assert_eq!(error.kind(), ErrorKind::HostUnreachable);
-        let message = icmp.receive(PATIENCE, |m| m.kind == 3).expect("an ICMP error");
+        let message = icmp.receive(patience(), |m| m.kind == 3).expect("an ICMP error");
         assert_eq!((message.from, message.code), (ROUTER_LAN, 13));
         assert!(probe::quotes(&message.data, (HOST_B, 40_000), (SERVER_1, 53)), "{message:?}");
         // A host that does not listen is told once a second.
@@ -122,7 +123,7 @@ fn a_host_is_told_in_other_words(setup: Setup) {
         ask_all(&sockets(scene, 10), SERVERS[0]);
         let icmp = probe::Icmp::open(&lab.b);
         lab.b.udp_bind(0).send_to(b"anybody there?", SERVERS[0]).expect("send");
-        let message = icmp.receive(PATIENCE, |m| m.kind == 3).expect("an ICMP error");
+        let message = icmp.receive(patience(), |m| m.kind == 3).expect("an ICMP error");
         assert_eq!((message.from, message.code), (ROUTER_LAN, 1));
     });
 }

@@ -72,7 +72,7 @@ fn offer(scene: &Scene, expected: [bool; 2]) -> (UdpSocket, SocketAddrV4) {
         }
     }
     assert_eq!(arrived, expected, "from another port of the server, from another server");
-    socket.set_read_timeout(Some(masq_tests::sockets::PATIENCE)).expect("set a timeout");
+    socket.set_read_timeout(Some(masq_tests::patience::patience())).expect("set a timeout");
     assert_eq!(echo::ask(&socket, server, b"and now?").expect("an answer"), external);
     socket.set_read_timeout(Some(Duration::from_millis(1))).expect("set a timeout");
     (socket, external)

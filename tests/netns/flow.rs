@@ -12,10 +12,14 @@ use std::{
     time::Duration,
 };
 
-use masq_tests::{lab::Node, netns::Namespace, sockets::eventually, traffic::echo};
+use masq_tests::{
+    lab::Node, netns::Namespace, patience::stretched, sockets::eventually, traffic::echo,
+};
 
-/// Between two packets of a UDP flow.
+/// Between two packets of a flow, and the silence after which no answer is on its way any more. A machine
+/// that cannot keep pace would lose packets by itself: the queue of a veth with XDP holds 256 frames.
 const PACE: Duration = Duration::from_millis(2);
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Numbered datagrams to a server that answers each.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ impl Datagrams {
         let running = echo::Server::start(server, 53);
         let remote = SocketAddrV4::new(server.address, 53);
         let socket = host.udp_bind(port);
-        socket.set_read_timeout(Some(Duration::from_millis(500))).expect("set a timeout");
+        socket.set_read_timeout(Some(stretched(SILENCE))).expect("set a timeout");
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let sender = {
             let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
@@ -43,7 +47,7 @@ impl Datagrams {
                     let number = sent.load(Ordering::Relaxed);
                     socket.send_to(format!("{number:016} ").as_bytes(), remote).expect("send");
                     sent.store(number + 1, Ordering::Relaxed);
-                    thread::sleep(PACE);
+                    thread::sleep(stretched(PACE));
                 }
             })
         };
@@ -152,6 +156,6 @@ fn talk(mut stream: TcpStream, stop: &AtomicBool, lines: &AtomicU64) {
         stream.read_exact(&mut back).expect("receive");
         assert_eq!(back, line.as_bytes());
         lines.fetch_add(1, Ordering::Relaxed);
-        thread::sleep(PACE);
+        thread::sleep(stretched(PACE));
     }
 }

@@ -9,7 +9,7 @@ use masq_tests::{
     daemon,
     lab::{HOST_A, HOST_B, SERVER_1, SERVER_2},
     packet::Packet,
-    sockets::PATIENCE,
+    patience::patience,
     traffic::echo,
 };
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ fn connections_are_cut_and_new_ones_are_not(setup: Setup) {
         let mut other = lab.a.tcp_connect((SERVER_1, 80)).expect("connect");
         let (mut server_of_other, _) = listener.accept().expect("accept");
         other.write_all(b"hello").expect("send");
-        server_of_other.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        server_of_other.set_read_timeout(Some(patience())).expect("set a timeout");
         server_of_other.read_exact(&mut [0; 5]).expect("receive");
         server.set_nonblocking(true).expect("set O_NONBLOCK");
         server.read(&mut [0; 5]).expect_err("the connection was cut");

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use masq_tests::{
     lab::{HOST_A, ISP, ROUTER_LAN, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::Packet,
-    sockets::PATIENCE,
+    patience::patience,
     traffic::probe::{self, Hop, Icmp},
 };
 
@@ -42,7 +42,7 @@ fn two_hosts_ping_with_the_same_identifier(setup: Setup) {
             socket.send(&request, SERVER_1).expect("send a request");
         }
         for (socket, data) in sockets.iter().zip(data) {
-            let reply = socket.receive(PATIENCE, |m| m.kind == 0).expect("a reply");
+            let reply = socket.receive(patience(), |m| m.kind == 0).expect("a reply");
             assert_eq!((reply.rest, reply.data.as_slice()), (77 << 16 | 1, data));
         }
     });
@@ -53,7 +53,7 @@ fn timestamp_is_answered(setup: Setup) {
         let icmp = Icmp::open(&scene.lab.a);
         let request = Packet::icmp(HOST_A, SERVER_1, (13, 0), 77 << 16 | 1, &[0; 12]);
         icmp.send(&request, SERVER_1).expect("send a request");
-        let reply = icmp.receive(PATIENCE, |m| m.kind == 14 && m.from == SERVER_1);
+        let reply = icmp.receive(patience(), |m| m.kind == 14 && m.from == SERVER_1);
         assert_eq!(reply.expect("a timestamp reply").rest, 77 << 16 | 1);
     });
 }

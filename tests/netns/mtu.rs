@@ -6,7 +6,8 @@ use masq_tests::{
     daemon,
     lab::{ISP_IF, Lab, Layout, SERVER_1},
     netns::Namespace,
-    sockets::{PATIENCE, eventually},
+    patience::patience,
+    sockets::eventually,
     traffic::{echo, http},
 };
 use nix::libc;
@@ -108,7 +109,7 @@ fn exchange_with_path_mtu(lab: &Lab, mtu: usize) {
     let socket = lab.a.udp_bind(0);
     never_fragment(&socket).expect("set IP_MTU_DISCOVER");
     socket.connect((SERVER_1, 53)).expect("connect");
-    socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+    socket.set_read_timeout(Some(patience())).expect("set a timeout");
     // First a small one: the next packet is of an established flow.
     socket.send(b"small").expect("send");
     socket.recv(&mut [0; 1500]).expect("an answer");

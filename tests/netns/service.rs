@@ -15,6 +15,7 @@ use masq_tests::{
     daemon::{self, Masq, StopAtEnd},
     lab::{HOST_B, Lab, Layout, ROUTER_WAN, SERVER_1, WAN_IF},
     netns::random,
+    patience::stretched,
     traffic::probe,
 };
 use nix::sys::signal::Signal;
@@ -117,7 +118,7 @@ impl Manager {
     /// Waits for a message that holds all of this, and returns it.
     #[track_caller]
     fn hears(&self, masq: &Masq, texts: &[&str]) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + stretched(PATIENCE);
         let mut heard = Vec::new();
         let mut buffer = [0; 4096];
         while Instant::now() < end {

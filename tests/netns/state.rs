@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::ErrorKind,
     os::unix::fs::MetadataExt,
     path::Path,
 };
 
-use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_programs};
 use masq_tests::{
     lab::{Lab, WAN_IF},
     netns::Namespace,
@@ -81,8 +82,21 @@ fn without_peers(links: &str) -> String {
     kept.map(|i| words[i]).collect::<Vec<_>>().join(" ")
 }
 
+/// Whether the kernel has tcx hooks (Linux 6.6); without them masq uses the filters of clsact.
+pub fn has_tcx() -> bool {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Ingress) {
+        Ok(_) => true,
+        // An attach type that it does not know.
+        Err(ProgramError::SyscallError(e)) if e.io_error.kind() == ErrorKind::InvalidInput => false,
+        Err(e) => panic!("query tcx: {e}"),
+    }
+}
+
 /// Programs on the tcx hooks, by id.
 fn tcx_programs(namespace: &Namespace) -> Vec<u32> {
+    if !has_tcx() {
+        return Vec::new();
+    }
     let directions = [TcAttachType::Ingress, TcAttachType::Egress];
     namespace.run(|| {
         let query = |interface| {

@@ -187,7 +187,7 @@ fn connection(scene: &Scene) -> (TcpStream, TcpStream) {
 }
 
 fn patient(stream: TcpStream) -> TcpStream {
-    stream.set_read_timeout(Some(masq_tests::sockets::PATIENCE)).expect("set a timeout");
+    stream.set_read_timeout(Some(masq_tests::patience::patience())).expect("set a timeout");
     stream
 }
 

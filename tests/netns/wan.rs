@@ -17,7 +17,8 @@ use masq_tests::{
     gateway::Gateway,
     lab::{ISP_IF, Lab, Layout, ROUTER_WAN, SERVER_1},
     netns::Namespace,
-    sockets::{PATIENCE, eventually},
+    patience::patience,
+    sockets::eventually,
     traffic::{echo, http, probe},
 };
 use nix::sys::signal::Signal;
@@ -150,7 +151,7 @@ fn an_interface_that_returns_is_used_again(setup: Setup) {
             // The first capture has gone with the interface. What leaves before the daemon has
             // attached is the subject of another test.
             let capture = Capture::start(&lab.isp, ISP_IF);
-            socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+            socket.set_read_timeout(Some(patience())).expect("set a timeout");
             http::download(&lab.b, (SERVER_1, 80), 1_000_000).expect("a whole download");
             capture.finish().assert_clean();
         }

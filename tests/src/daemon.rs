@@ -20,7 +20,7 @@ use nix::{
 };
 use std::os::unix::process::CommandExt;
 
-use crate::{lab::Lab, netns::Namespace};
+use crate::{lab::Lab, netns::Namespace, patience::stretched};
 
 /// How long `masq` may take to load its programs on a busy machine, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -138,7 +138,7 @@ impl Masq {
     /// If the process ends, or a minute passes, before that.
     #[track_caller]
     pub fn wait_for(&self, text: &str) -> String {
-        match self.log.find(text, PATIENCE) {
+        match self.log.find(text, stretched(PATIENCE)) {
             Some(line) => line,
             None => panic!("masq did not say {text:?}; what it said:\n{}", self.log.text()),
         }
@@ -156,7 +156,7 @@ impl Masq {
     #[track_caller]
     pub fn stop(mut self) -> String {
         self.signal(Signal::SIGTERM);
-        let status = self.wait(PATIENCE);
+        let status = self.wait(stretched(PATIENCE));
         let log = self.log.text();
         match status {
             Some(status) if status.success() => log,
@@ -171,7 +171,7 @@ impl Masq {
     /// If it does not end within a minute.
     #[track_caller]
     pub fn outcome(mut self) -> (ExitStatus, String) {
-        let status = self.wait(PATIENCE);
+        let status = self.wait(stretched(PATIENCE));
         let log = self.log.text();
         (status.unwrap_or_else(|| panic!("masq did not end; what it said:\n{log}")), log)
     }
@@ -202,7 +202,7 @@ impl Drop for Masq {
             return;
         }
         self.signal(Signal::SIGTERM);
-        if self.wait(PATIENCE / 3).is_none() {
+        if self.wait(stretched(PATIENCE) / 3).is_none() {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

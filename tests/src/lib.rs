@@ -46,6 +46,7 @@ pub mod lab;
 pub mod measure;
 pub mod netns;
 pub mod packet;
+pub mod patience;
 pub mod program;
 pub mod reference;
 pub mod sockets;

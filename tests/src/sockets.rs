@@ -2,7 +2,7 @@
 //!
 //! Addresses are given as `(SERVER_1, 80)` or as a `SocketAddrV4`.
 //!
-//! Every socket has a limit of [`PATIENCE`] on each blocking call, so that a packet that never
+//! Every socket has a limit of [`patience`] on each blocking call, so that a packet that never
 //! arrives ends a test with an error and not with a hang.
 
 use std::{
@@ -13,23 +13,19 @@ use std::{
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
-use crate::netns::Namespace;
-
-/// How long to wait for something that has to happen. Far more than it ever takes on a busy
-/// machine: it is spent only by a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{netns::Namespace, patience::patience};
 
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
-/// If there is none within [`PATIENCE`].
+/// If there is none within [`patience`].
 #[track_caller]
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     loop {
         match ask() {
             Some(answer) => return answer,
-            None if Instant::now() > end => panic!("{what}: not within {PATIENCE:?}"),
+            None if Instant::now() > end => panic!("{what}: not within {:?}", patience()),
             None => thread::sleep(Duration::from_millis(20)),
         }
     }
@@ -70,10 +66,10 @@ impl Namespace {
         remote: impl Into<SocketAddr>,
     ) -> std::io::Result<TcpStream> {
         let socket = self.tcp_socket(local);
-        socket.connect_timeout(&SockAddr::from(remote.into()), PATIENCE)?;
+        socket.connect_timeout(&SockAddr::from(remote.into()), patience())?;
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         Ok(stream)
     }
 
@@ -96,7 +92,7 @@ impl Namespace {
         let socket = self
             .run(|| UdpSocket::bind(local))
             .unwrap_or_else(|e| panic!("bind UDP {local} in {}: {e}", self.name()));
-        socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        socket.set_read_timeout(Some(patience())).expect("set a timeout");
         socket
     }
 
@@ -105,7 +101,7 @@ impl Namespace {
         let socket = self
             .run(|| Socket::new(Domain::IPV4, Type::RAW, Some(protocol)))
             .unwrap_or_else(|e| panic!("open a raw socket in {}: {e}", self.name()));
-        socket.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
+        socket.set_read_timeout(Some(patience())).expect("set a timeout");
         socket
     }
 

@@ -71,16 +71,16 @@ CONF
 index() {
   local names
   mapfile -t names < <(apt-cache pkgnames linux- |
-    grep -E '^linux-(image|binary|modules)-[0-9]+\.[0-9]+\.[0-9]+[^ ]*-amd64$' |
+    grep -E '^linux-(image|base|binary|modules)-[0-9]+\.[0-9]+\.[0-9]+[^ ]*-amd64$' |
     grep -vE -- '-(cloud|rt)-')
   apt-cache show --no-all-versions "${names[@]}" | awk '
-    function part(name) { sub(/^linux-(image|binary|modules)-/, "", name); return name }
+    function part(name) { sub(/^linux-(image|base|binary|modules)-/, "", name); return name }
     /^Package:/ { package = $2; have[package] = 1 }
     /^Package: linux-image-/ { images[part(package)] = 1 }
     /^Size:/ { size[part(package)] += $2 }
     /^Depends:/ && package ~ /^linux-image-/ {
       for (i = 2; i <= NF; i++)
-        if ($i ~ /^linux-(binary|modules)-[0-9]/) needs[part(package)] = needs[part(package)] " " $i
+        if ($i ~ /^linux-(base|binary|modules)-[0-9]/) needs[part(package)] = needs[part(package)] " " $i
     }
     END {
       for (release in images) {
@@ -100,9 +100,10 @@ releases() {  # the releases that begin with $1 (6.1 is not the start of 6.12), 
 
 packages_of() {
   echo "linux-image-$1"
-  # From 6.19 on that is empty, and what it depends on has the kernel.
+  # From 6.19 on that is empty, and what it depends on has the kernel; of later ones (7.3, and 7.2 of sid) a
+  # third package has the list of what is built in.
   apt-cache show --no-all-versions "linux-image-$1" | sed -n 's/^Depends: //p' |
-    grep -oE 'linux-(binary|modules)-[0-9][^ ,(]*' | sort -u || true
+    grep -oE 'linux-(base|binary|modules)-[0-9][^ ,(]*' | sort -u || true
 }
 
 list() { awk '{ printf "%-32s %4.0f MB\n", $1, $2 / 1e6 }' "$store/apt/kernels"; }
@@ -112,8 +113,8 @@ get() {
   release=$(releases "$1" | tail -n 1)
   [ -n "$release" ] || die "Debian has no kernel $1 now; cargo xtask vm --list prints those that it has"
   folder=$store/$release
-  if [ ! -d "$folder" ]; then
-    rm -rf "$store/new"
+  if ! is_whole "$folder" "$release"; then
+    rm -rf "$store/new" "$folder"
     mkdir -p "$store/new/debs" "$store/new/root"
     trap 'rm -rf "$store/new"' EXIT
     for package in $(packages_of "$release"); do
@@ -131,6 +132,9 @@ get() {
   echo "$folder"
 }
 
+# Without the list of what is built in, modprobe takes that for missing.
+is_whole() { [ -s "$1/lib/modules/$2/modules.builtin" ]; }
+
 settle() {  # gives the files in $1 of release $2 their usual places, and unpacks the image
   local root=$1 release=$2 image
   # Where packages have all of their files in /usr.
@@ -139,6 +143,7 @@ settle() {  # gives the files in $1 of release $2 their usual places, and unpack
     mv "$root/usr/lib/modules" "$root/lib/modules"
   fi
   [ -d "$root/lib/modules/$release/kernel" ] || die "the packages of $release have no modules"
+  is_whole "$root" "$release" || die "the packages of $release have no modules.builtin"
   depmod -b "$root" "$release"
   for image in "$root/boot/vmlinuz-$release" "$root/lib/modules/$release/vmlinuz" ''; do
     if [ -e "$image" ]; then break; fi

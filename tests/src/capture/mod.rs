@@ -28,7 +28,7 @@ use nix::{
     sys::eventfd::EventFd,
 };
 
-use crate::{checksum::Bad, netns::Namespace, sockets::PATIENCE};
+use crate::{checksum::Bad, netns::Namespace, patience::patience};
 
 /// One IPv4 packet of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,7 +160,7 @@ impl Capture {
     /// If none comes.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Captured) -> bool) -> Captured {
-        match self.wait_at_most(PATIENCE, wanted) {
+        match self.wait_at_most(patience(), wanted) {
             Some(packet) => packet,
             None => panic!("{what}: not seen on the line. Seen:\n{}", list(&self.packets())),
         }

@@ -16,7 +16,7 @@ use super::Tables;
 use crate::{
     lab::{ISP, ROUTER_LAN, ROUTER_WAN},
     netns::Namespace,
-    sockets::PATIENCE,
+    patience::patience,
     tun,
 };
 
@@ -102,7 +102,7 @@ impl RawLine {
     #[track_caller]
     fn receive(&self, side: Side) -> Vec<u8> {
         let mut to = self.device(side);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         let mut buffer = vec![0; 1 << 16];
         loop {
             match to.read(&mut buffer) {

@@ -13,10 +13,7 @@ use std::{
 
 use socket2::Socket;
 
-use crate::{
-    netns::Namespace,
-    sockets::{PATIENCE, v4},
-};
+use crate::{netns::Namespace, patience::patience, sockets::v4};
 
 /// Length of the pattern before it repeats: a prime, so that no block size falls into step.
 const PERIOD: usize = 1_048_573;
@@ -113,8 +110,8 @@ fn serve(listener: &TcpListener) {
 }
 
 fn answer(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience()))?;
+    stream.set_write_timeout(Some(patience()))?;
     let mut reader = BufReader::with_capacity(1 << 16, stream.try_clone()?);
     let head = read_head(&mut reader)?;
     let number = |text: Option<&str>| text.and_then(|t| t.trim().parse::<usize>().ok());

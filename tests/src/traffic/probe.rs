@@ -8,7 +8,7 @@ use std::{
 
 use socket2::{Protocol, SockAddr, Socket};
 
-use crate::{netns::Namespace, packet::Packet, sockets::PATIENCE};
+use crate::{netns::Namespace, packet::Packet, patience::patience};
 
 /// First destination port of a traceroute, as the usual programs have it.
 const TRACEROUTE_PORT: u16 = 33434;
@@ -78,7 +78,7 @@ pub fn ping(namespace: &Namespace, to: Ipv4Addr, identifier: u16) -> io::Result<
     let data = b"echo request data of odd length";
     icmp.send(&Packet::echo((Ipv4Addr::UNSPECIFIED, identifier), to, data), to)?;
     let rest = u32::from(identifier) << 16 | 1;
-    icmp.receive(PATIENCE, |m| m.kind == 0 && m.from == to && m.rest == rest && m.data == data)
+    icmp.receive(patience(), |m| m.kind == 0 && m.from == to && m.rest == rest && m.data == data)
 }
 
 /// A hop of a traceroute.
@@ -104,7 +104,7 @@ pub fn traceroute(namespace: &Namespace, to: Ipv4Addr) -> io::Result<Vec<Hop>> {
         let port = TRACEROUTE_PORT + ttl as u16;
         probe.set_ttl(ttl)?;
         probe.send_to(b"traceroute", (to, port))?;
-        let answer = icmp.receive(PATIENCE, |message| {
+        let answer = icmp.receive(patience(), |message| {
             matches!((message.kind, message.code), (11, 0) | (3, 3))
                 && quotes(&message.data, (own_address, own_port), (to, port))
         })?;

@@ -88,8 +88,10 @@ stand_on_more() {
 }
 
 # XDP on a veth sees neither what a sender has left to its device, checksums, segments and tags, nor
-# does it reach a peer that does not poll.
+# does it reach a peer that does not poll. What polls joins segments, in Linux 7.3 also those of a PPPoE
+# session, and the ISP's, which is in user space, takes frames as they are on a line and loses others.
 fit_for_xdp() {
+  ip -n isp link set acc0 gro_max_size 1514
   lan ethtool -K eth0 tx off gro on
   router ethtool -K $lan_port tx off
   isp ethtool -K acc0 tx off gro on txvlan off
@@ -171,9 +173,11 @@ serve() {
 # For as long as the other side may need to answer once the client has said all.
 listen() { isp socat -t 60 -b 65536 "$1,bind=$server,fork,reuseaddr" "$2" 2>>"$VM_OUT/servers.log" & }
 
-# The access concentrator: an address of its own for each session.
+# The access concentrator: an address of its own for each session. It offers no compression: merely to
+# try whether the kernel can, pppd would hold the modules for it, and they are those of the router here,
+# whose own pppd turns compression off for PPPoE.
 start_isp() {
-  printf '%s\n' noauth nodefaultroute noproxyarp 'lcp-restart 1' >/etc/ppp/vm-server
+  printf '%s\n' noauth nodefaultroute noproxyarp noccp 'lcp-restart 1' >/etc/ppp/vm-server
   isp pppoe-server -I $far -C vm -L 203.0.113.1 -R 203.0.113.10 -N 32 -o 100 -u \
     -O /etc/ppp/vm-server >"$VM_OUT/pppoe-server.log" 2>&1
   isp tcpdump -Z root -U -ni acc0 -w "$VM_OUT/acc0.pcap" 2>/dev/null &

@@ -5,6 +5,7 @@
 //! of it into a table. It is no stage of `cargo xtask test`: it downloads kernels, and takes minutes
 //! for each.
 
+mod choice;
 mod outcome;
 
 use std::{
@@ -31,6 +32,10 @@ const PROGRAM_VARIABLE: &str = "MASQ_BIN";
 const LAYOUT_VARIABLE: &str = "MASQ_TEST_LAYOUT";
 /// Says who translates in the checks; see `tests/vm/ppp/gateway.sh` and the suite `netns`.
 const GATEWAY_VARIABLE: &str = "MASQ_TEST_GATEWAY";
+/// Stretches the limits of the tests (`masq_tests::patience`), unless the user has chosen another factor.
+const PATIENCE_VARIABLE: &str = "MASQ_TEST_PATIENCE";
+/// By how much: loading the programs alone has taken two minutes where a minute is the limit.
+const PATIENCE: &str = "10";
 
 /// The options.
 #[derive(Debug, Args)]
@@ -62,9 +67,11 @@ enum Suite {
     PppXdp,
     /// The same with a bridge as LAN and the session over a VLAN
     PppBelow,
-    /// The suite `netns` of `cargo xtask test`; an hour or so
+    /// The tests of `netns` whose outcome may depend on the kernel; half an hour or so
+    Kernel,
+    /// The whole suite `netns` of `cargo xtask test`, or what a filter leaves of it; some hours
     Netns,
-    /// All of them
+    /// All of them; `kernel` is a part of `netns`
     All,
 }
 
@@ -74,6 +81,7 @@ impl Suite {
             Self::Ppp => &[Self::Ppp],
             Self::PppXdp => &[Self::PppXdp],
             Self::PppBelow => &[Self::PppBelow],
+            Self::Kernel => &[Self::Kernel],
             Self::Netns => &[Self::Netns],
             Self::All => &[Self::Ppp, Self::PppXdp, Self::PppBelow, Self::Netns],
         }
@@ -84,6 +92,7 @@ impl Suite {
             Self::Ppp => "ppp",
             Self::PppXdp => "ppp-xdp",
             Self::PppBelow => "ppp-below",
+            Self::Kernel => "kernel",
             Self::Netns => "netns",
             Self::All => "all",
         }
@@ -94,7 +103,7 @@ impl Suite {
         match self {
             Self::PppXdp => "xdp",
             Self::PppBelow => "below",
-            Self::Ppp | Self::Netns | Self::All => "plain",
+            Self::Ppp | Self::Kernel | Self::Netns | Self::All => "plain",
         }
     }
 
@@ -103,6 +112,7 @@ impl Suite {
     fn limit(self) -> u32 {
         match self {
             Self::Ppp | Self::PppXdp | Self::PppBelow => 1_800,
+            Self::Kernel => 3_600,
             Self::Netns | Self::All => 4 * 3_600,
         }
     }
@@ -194,25 +204,37 @@ impl Programs {
         console::good(&masq.display().to_string());
         let netns = match suite {
             Suite::Ppp | Suite::PppXdp | Suite::PppBelow => None,
-            Suite::Netns | Suite::All => Some(build::test_program("masq-tests", "netns")?),
+            Suite::Kernel | Suite::Netns | Suite::All => {
+                Some(build::test_program("masq-tests", "netns")?)
+            }
         };
+        if let (Suite::Kernel, Some(program)) = (suite, &netns) {
+            choice::check(program)?;
+        }
         Ok(Self { masq, netns })
     }
 
     /// The command that is `suite`, as the machine runs it.
     fn command(&self, suite: Suite, arguments: &[String]) -> Vec<String> {
-        let gateway = env::var(GATEWAY_VARIABLE).unwrap_or_else(|_| "masq".to_owned());
+        let given = |variable, usual: &str| env::var(variable).unwrap_or_else(|_| usual.to_owned());
+        let gateway = given(GATEWAY_VARIABLE, "masq");
+        let patience = given(PATIENCE_VARIABLE, PATIENCE);
         let mut command = vec![
             "env".to_owned(),
             format!("{PROGRAM_VARIABLE}={}", self.masq.display()),
             format!("{GATEWAY_VARIABLE}={gateway}"),
+            format!("{PATIENCE_VARIABLE}={patience}"),
             format!("VM_TOPOLOGY={}", suite.topology()),
         ];
         match (suite, &self.netns) {
-            (Suite::Netns, Some(program)) => {
+            (Suite::Kernel | Suite::Netns, Some(program)) => {
                 let layout = env::var(LAYOUT_VARIABLE).ok();
                 command.extend(layout.map(|layout| format!("{LAYOUT_VARIABLE}={layout}")));
                 command.extend([program.display().to_string(), "--test-threads=2".to_owned()]);
+                if suite == Suite::Kernel {
+                    command.push("--exact".to_owned());
+                    command.extend(choice::TESTS.iter().map(|&name| name.to_owned()));
+                }
                 command.extend_from_slice(arguments);
             }
             _ => command.push(scripts().join("ppp/main.sh").display().to_string()),

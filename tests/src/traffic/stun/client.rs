@@ -12,7 +12,8 @@ use std::{
 use crate::{
     lab::Node,
     netns::random,
-    sockets::{PATIENCE, v4},
+    patience::patience,
+    sockets::v4,
     traffic::{
         probe,
         stun::wire::{Attribute, Kind, Message, Transaction},
@@ -207,7 +208,7 @@ impl<'lab> Client<'lab> {
             }
         };
         self.socket.set_nonblocking(false)?;
-        self.socket.set_read_timeout(Some(PATIENCE))?;
+        self.socket.set_read_timeout(Some(patience()))?;
         found
     }
 
