@@ -5,7 +5,7 @@
 //! of it into a table. It is no stage of `cargo xtask test`: it downloads kernels, and takes minutes
 //! for each.
 
-mod outcome;
+pub mod outcome;
 
 use std::{
     collections::BTreeSet,
