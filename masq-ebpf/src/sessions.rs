@@ -151,7 +151,7 @@ impl Found {
 /// packet that has some was there just before them. If it is there, `key` becomes what they leave with.
 #[inline(always)]
 pub fn count(key: &mut FlowKey, packets: u64, bytes: u64) -> bool {
-    let Some(entry) = SESSIONS.get_ptr_mut(&*key) else { return false };
+    let Some(entry) = SESSIONS.get_ptr_mut(*key) else { return false };
     // SAFETY: as in `entry`, and as in `touch`.
     unsafe {
         if !(*entry).belongs_to(key) {
