@@ -199,6 +199,28 @@ fn the_service_manager_hears_of_every_state() {
     before.assert_restored(&lab.router);
 }
 
+/// Looking up what the kernel has by its number is for CAP_SYS_ADMIN, which the service has not.
+#[test]
+fn tracing_asks_for_no_more_rights() {
+    let lab = Lab::new(Layout::default());
+    let before = State::of(&lab.router);
+    let _clean = StopAtEnd(&lab.router);
+    let manager = Manager::new();
+    let masq = manager.start(&lab);
+    manager.hears(&masq, &["STATUS=ready"]);
+    let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+    let mut trace = manager.confined(&lab, daemon::program());
+    trace.args(["trace", "--instance", &manager.instance, "--count", "4", "192.168.1.10:40000"]);
+    let trace = Masq::spawn(trace);
+    udp.go_on(50);
+    let (status, log) = trace.outcome();
+    assert!(status.success() && log.contains("203.0.113.5:40000"), "{status}: {log}");
+    udp.go_on(50);
+    udp.assert_all_answered();
+    masq.stop();
+    before.assert_restored(&lab.router);
+}
+
 #[test]
 fn a_restart_of_the_service_is_not_noticed() {
     let lab = Lab::new(Layout::default());

@@ -30,6 +30,13 @@ impl Sessions {
         Ok(Self { map: convert(SESSIONS, map)?, fd })
     }
 
+    /// What the kernel numbers the table by.
+    pub fn id(&self) -> Result<u32> {
+        let again = self.fd.try_clone().context("cannot duplicate a descriptor")?;
+        let info = MapData::from_fd(again).and_then(|map| map.info());
+        Ok(info.context("cannot ask about the session table")?.id())
+    }
+
     /// The half that translates packets of `key`.
     pub fn get(&self, key: &FlowKey) -> Result<Option<SessionHalf>> {
         match self.map.get(key, 0) {
