@@ -77,8 +77,9 @@ enum Task {
     /// Make what is published: a static program with manual pages, completion scripts and units, as
     /// an archive and as a Debian package, in target/dist
     Dist {
-        /// Try what was made: `quick` installs, updates, removes and purges the package in a folder;
-        /// `full`, also without a word, tries the installed program too (as root)
+        /// Try what was made: `quick` installs, updates, removes and purges the package in a folder, and
+        /// under a systemd in namespaces with the service at work; `full`, also without a word, runs
+        /// suites with the installed program too (as root)
         #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "full", require_equals = true)]
         check: Option<Thoroughness>,
         /// Pack this program, instead of building a static one

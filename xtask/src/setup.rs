@@ -29,6 +29,8 @@ pub enum Scope {
     Everything,
     /// Compile masq, and run it in an emulated machine with another kernel.
     Machine,
+    /// Compile masq, and run it as a service of systemd.
+    Service,
 }
 
 impl Scope {
@@ -42,6 +44,7 @@ impl Scope {
             Self::Build | Self::Lint => &[],
             Self::Everything => &[&programs::LABORATORY],
             Self::Machine => &[&programs::LABORATORY, &programs::MACHINE],
+            Self::Service => &[&programs::LABORATORY, &programs::SERVICE],
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The programs that the demo, the tests and the benchmarks call, and those of `cargo xtask vm`.
+//! The programs that the demo, the tests and the benchmarks call, those of `cargo xtask vm`, and those of
+//! `cargo xtask dist --check`.
 
 use std::{env, path::PathBuf};
 
@@ -56,6 +57,16 @@ pub const MACHINE: [Program; 12] = [
     Program { name: "nc.openbsd", package: "netcat-openbsd", why: "the clients" },
     Program { name: "ping", package: "iputils-ping", why: "sizes, TTLs and ICMP errors" },
     Program { name: "tcpdump", package: "tcpdump", why: "what the ISP has seen, for a failure" },
+];
+
+/// For a machine of namespaces with systemd (`tests/systemd`), and traffic through it.
+pub const SERVICE: [Program; 6] = [
+    Program { name: "systemctl", package: "systemd", why: "the service's manager, in namespaces" },
+    Program { name: "dbus-daemon", package: "dbus", why: "what systemd is asked by" },
+    Program { name: "socat", package: "socat", why: "the servers, and flows that stay" },
+    Program { name: "nc.openbsd", package: "netcat-openbsd", why: "the clients" },
+    Program { name: "ping", package: "iputils-ping", why: "whether no packet is lost" },
+    Program { name: "sysctl", package: "procps", why: "whether all settings are put back" },
 ];
 
 /// Those of `programs` that are not installed.

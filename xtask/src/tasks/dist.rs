@@ -10,6 +10,7 @@ mod debian;
 mod licences;
 mod parts;
 mod program;
+mod service;
 mod staging;
 
 use std::{

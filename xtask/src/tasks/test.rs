@@ -24,7 +24,7 @@ const UNIT: &str = "unit";
 /// Whether docs/rfc-compliance.md is up to date.
 const COMPLIANCE: &str = "compliance";
 const STAGES: [&str; 3] = [LINT, UNIT, COMPLIANCE];
-/// The last one: whether what was built can be packed, installed and removed again.
+/// The last one: whether what was built can be packed, installed, run by systemd and removed again.
 const PACKAGE: &str = "package";
 
 /// Part of the suite `netns` once more, over other networks in the router: what hosts see has to be the

@@ -6,7 +6,7 @@
 //! for each.
 
 mod choice;
-mod outcome;
+pub mod outcome;
 
 use std::{
     collections::BTreeSet,

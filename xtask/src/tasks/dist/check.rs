@@ -1,5 +1,6 @@
 //! Whether what was made is good: the Debian package is installed, used, updated and removed in a folder
-//! of its own, the archive compared with it, and the installed program put to its main job.
+//! of its own and, by [`super::service`], under systemd, the archive compared with it, and the installed
+//! program put to its main job.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
-    Made,
+    Made, service,
     staging::{self, Folder},
 };
 use crate::{
@@ -51,7 +52,7 @@ const CONFIGURATION: &str = "etc/masq/masq.toml";
 /// How much to try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Thoroughness {
-    /// What takes no more than some seconds.
+    /// What takes no more than a minute or two.
     Quick,
     /// All that can be tried here, down to the traffic of the main job.
     Full,
@@ -65,6 +66,7 @@ pub fn check(made: &Made, thoroughness: Thoroughness) -> Result<()> {
     console::heading("Trying the package");
     let machine = Machine::new(made)?;
     machine.package_comes_and_goes(made)?;
+    service::check(made)?;
     if thoroughness == Thoroughness::Quick {
         return Ok(());
     }
