@@ -95,6 +95,8 @@ status=0
 # In a session of its own, so that what it does to its group of processes is done to nobody else.
 timeout -k 5 "$seconds" nsenter --target "$init" --all setsid --wait \
   env -i HOME=/root TERM=dumb LC_ALL=$LC_ALL PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  MACHINE_OUT=/run/machine bash -c 'cd "$0" && exec "$@"' "$PWD" "$@" </dev/null || status=$?
+  MACHINE_OUT=/run/machine bash -c 'cd "$0" && exec "$@"' "$PWD" "$@" </dev/null &
+# Behind a wait, so that a signal does not have to wait.
+wait $! || status=$?
 inside journalctl --no-pager --output=short-precise >"$out/journal.log" 2>&1 || true
 exit $status

@@ -25,6 +25,7 @@ build_network router ''
 serve
 network_state >"$work/before"
 named_after_masq >"$work/named"
+failed_before=$(failed_units)
 note "$(systemctl --version | head -n 1), Linux $(uname -r)"
 
 is_installed

@@ -17,6 +17,8 @@ another_pid_than() {
   [ "$now" != 0 ] && [ "$now" != "$1" ] && [ "$(property ActiveState)" = active ]
 }
 
+failed_units() { systemctl list-units --failed --plain --no-legend | cut -d' ' -f1; }
+
 # From here on the journal is new.
 mark() {
   journalctl --sync
