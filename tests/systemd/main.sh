@@ -16,8 +16,8 @@ for part in ../vm/ppp/check ../vm/ppp/traffic network service life; do
   # shellcheck source=/dev/null
   . "$here/$part.sh"
 done
-# This processor is a real one.
-patience=30 slowly=10
+# This processor is a real one. It may be busy.
+patience=60 slowly=20
 verdict() { echo "systemd: $passed passed; $failed failed"; }
 
 ip netns attach router 1

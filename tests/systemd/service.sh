@@ -4,7 +4,7 @@
 unit=masq.service
 config=/etc/masq/masq.toml
 # Seconds that systemd waits for a sign of life here; in the unit it is a minute.
-watchdog=4
+watchdog=6
 
 property() { systemctl show --value -p "$1" "${2:-$unit}"; }
 has() { same "$(property "$1" "${3:-}")" "$2"; }  # has PROPERTY VALUE [UNIT]
