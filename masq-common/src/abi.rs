@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Version of everything in this module.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the maps: each is owned by one module of the kernel side.
 pub mod maps {

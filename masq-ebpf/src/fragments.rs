@@ -40,7 +40,7 @@ static FRAGMENTS: LruHashMap<Datagram, Translation, 4096> = LruHashMap::new();
 static EARLY: LruHashMap<Datagram, Early, 1024> = LruHashMap::new();
 
 /// The fragments that the daemon has of a datagram. An entry can be given to another datagram while
-/// they are added up: that has some too many then.
+/// they are added up: that has some too many then. The first two, on two CPUs at once, may count as one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Early {

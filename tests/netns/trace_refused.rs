@@ -50,8 +50,7 @@ fn an_exchange_is_refused(mode: &str, updates: [u32; 2]) {
         eventually("the programs of before", restored);
         udp.go_on(10);
     }
-    let log = masq.log();
-    assert!(log.contains("trying again until it works"), "{log}");
+    masq.wait_for("trying again until it works");
     // With nothing in the way it works.
     let traced = daemon::run(&lab.router, ["trace", "--count", "5", ":53"]);
     assert!(traced.status.success(), "{traced:?}");

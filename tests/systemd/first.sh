@@ -25,6 +25,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 # systemd does so itself, but not in what it takes for a container.
 mount -t bpf -o mode=700,nosuid,nodev,noexec bpf sys/fs/bpf
+# What is set below it is the host's. The mounts in it are not.
+mount -o remount,bind,ro sys
 mount -t tmpfs -o mode=755,nosuid,nodev run run
 mkdir run/machine
 mount --bind "$out" run/machine
@@ -48,9 +50,14 @@ done
 # No unit of this machine's administrator, no login, nothing that would empty /tmp, where a checkout may be.
 rm -rf etc/systemd/system
 mkdir -p etc/systemd/system etc/tmpfiles.d
-for unit in console-getty.service getty.target tmp.mount systemd-udevd.service systemd-sysctl.service; do
+for unit in console-getty.service getty.target tmp.mount systemd-udevd.service systemd-sysctl.service \
+  systemd-udev-trigger.service systemd-udevd-control.socket systemd-udevd-kernel.socket \
+  systemd-modules-load.service; do
   ln -s /dev/null etc/systemd/system/$unit
 done
+# Nor its disks, and what old scripts start.
+: >etc/fstab
+rm -rf etc/crypttab etc/rc?.d
 ln -sf /dev/null etc/tmpfiles.d/tmp.conf
 # Without one it would be a first boot, on which everything is enabled.
 tr -d - </proc/sys/kernel/random/uuid >etc/machine-id

@@ -48,6 +48,8 @@ mkdir "$group"
 
 init='' machine=''
 clear_away() {
+  # Whatever fails, the rest is cleared away too.
+  set +e
   # With process 1 of a process namespace all others in it end.
   if [ -n "$init" ]; then kill -KILL "$init" 2>/dev/null || true; fi
   if [ -n "$machine" ]; then wait "$machine" 2>/dev/null || true; fi
@@ -57,7 +59,8 @@ clear_away() {
     [ -d "$group" ] || break
     sleep 0.1
   done
-  umount -l "$work" && rmdir "$work"
+  umount -l "$work"
+  rmdir "$work"
 }
 trap clear_away EXIT
 trap 'exit 130' INT

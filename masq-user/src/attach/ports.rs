@@ -33,6 +33,8 @@ pub struct Ports {
     ports: BTreeMap<u32, Attached>,
     /// What was turned off so that tags stay in the frames.
     tags: BTreeSet<Off>,
+    /// What an earlier daemon has turned off for programs that may still be there.
+    inherited: BTreeSet<Off>,
 }
 
 /// A port that has been tried.
@@ -52,7 +54,7 @@ struct Attached {
 impl Ports {
     /// None yet, but what an earlier daemon has set.
     pub fn new(attacher: &Attacher) -> Self {
-        Self { ports: BTreeMap::new(), tags: attacher.own_tags.iter().cloned().collect() }
+        Self { ports: BTreeMap::new(), tags: BTreeSet::new(), inherited: attacher.own_tags.clone() }
     }
 
     /// Whether the program is in the driver of the port, and why or why not.
@@ -229,7 +231,13 @@ impl Ports {
 
     /// What is turned off at devices so that tags stay in the frames.
     pub fn own_tags(&self) -> BTreeSet<Off> {
-        self.tags.clone()
+        self.tags.union(&self.inherited).cloned().collect()
+    }
+
+    /// The programs of earlier daemons are gone, or are ours by now: what was turned off for them is ours
+    /// to put back. Before, it would take the tags from them.
+    pub fn inherit(&mut self) {
+        self.tags.append(&mut self.inherited);
     }
 
     /// What there will be of it, once these ports have been attached to: to be written down before it
@@ -240,7 +248,7 @@ impl Ports {
             let index = port.index;
             strips(&port.name).map(move |feature| (index, feature.to_owned())).collect::<Vec<_>>()
         };
-        self.tags.iter().cloned().chain(tagged.flat_map(off)).collect()
+        self.own_tags().into_iter().chain(tagged.flat_map(off)).collect()
     }
 
     /// Sets back what an earlier daemon has set and this one does not need. To be called when all ports

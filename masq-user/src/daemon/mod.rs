@@ -43,7 +43,7 @@ use crate::{
     status::Status,
     survival::{
         self,
-        estate::Estate,
+        estate::{Belongings, Estate},
         manifest::{Manifest, Place},
     },
     sweep::{self, Swept},
@@ -262,6 +262,10 @@ async fn attach(
 ) -> AnyResult<Option<Forwarding>> {
     gateway.load(snapshot)?;
     if estate.survival.adopted {
+        // Adopting a port may turn off more at it.
+        let Manifest { clsact, dialled, .. } = &estate.manifest;
+        let (qdiscs, dialled) = (clsact.clone(), dialled.clone());
+        estate.owns(Belongings { qdiscs, dialled, tags: gateway.foreseen(snapshot).tags });
         gateway.adopt(snapshot, estate.manifest.dialled.clone())?;
     }
     estate.owns(gateway.foreseen(snapshot));

@@ -103,10 +103,15 @@ impl Gateway {
         let away = |index: &u32| plan.ports.iter().all(|port| port.index != *index);
         let away: Vec<_> = self.dialled.ports().filter(away).collect();
         let mode = self.config.mode;
-        plan.ports.extend(away.into_iter().filter_map(|index| Port::below(mode, index, snapshot)));
-        let left: Vec<_> =
-            plan.ports.iter().filter(|port| self.attacher.is_port_left(port)).collect();
-        left.into_iter().try_for_each(|port| self.ports.attach(&self.attacher, port))
+        plan.ports.extend(away.iter().filter_map(|index| Port::below(mode, *index, snapshot)));
+        for port in plan.ports.iter().filter(|port| self.attacher.is_port_left(port)) {
+            match self.ports.attach(&self.attacher, port) {
+                // Nothing needs it at present.
+                Err(error) if away.contains(&port.index) => tracing::debug!("{error:#}"),
+                attached => attached?,
+            }
+        }
+        Ok(())
     }
 
     /// Has the programs in the drivers try nothing while they could send nothing. They stay there, since

@@ -369,6 +369,9 @@ impl Gateway {
             // Nothing leaves untranslated any more, and a driver has room for one program.
             failure = self.remove_leftovers().await.err();
         }
+        if failure.is_none() {
+            self.ports.inherit();
+        }
         failure
     }
 

@@ -354,7 +354,7 @@ impl Tables {
     pub fn forget_fragments(&mut self) {
         // What stands in the other maps is theirs alone; only the size matters here.
         self.clear::<Translation>(maps::FRAGMENTS);
-        self.clear::<u32>("EARLY");
+        self.clear::<[u64; 3]>("EARLY");
         self.clear::<u64>("IDENTITIES");
         self.slow_records();
     }
