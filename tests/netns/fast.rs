@@ -47,7 +47,6 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
         // knows, until it has asked: and in the next lab there are hosts with the same addresses.
         let bridged = matches!(scene.lab.layout().lan, LanKind::Bridge | LanKind::BridgeOfVlans);
         let tries = if bridged && scene.mode == Mode::Xdp { 20 } else { 1 };
-        let mut all = [[0; 2]; 2];
         let whole = (1..=tries).any(|attempt| {
             let (before, ports_before) = (counters(), ports());
             http::download(a, (SERVER_1, 80), TRANSFER).expect("a whole download");
@@ -63,9 +62,6 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
             }
             // Counters do not tell XDP from TC; the devices do.
             let by_xdp = more(ports_now, ports_before);
-            for (sums, counts) in all.iter_mut().zip([by_xdp, fast]) {
-                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-            }
             match scene.mode {
                 Mode::Tc => assert_eq!(by_xdp, [0, 0]),
                 Mode::Xdp if attempt == tries => {
@@ -77,12 +73,6 @@ fn established_flows_are_translated_at_ingress(setup: Setup) {
             true
         });
         assert!(whole, "the last attempt would have said why");
-        if scene.mode == Mode::Xdp {
-            // Whatever others have ended meanwhile, it was taken up again soon.
-            let [by_xdp, fast] = all;
-            let much = by_xdp.iter().zip(fast).all(|(by_xdp, fast)| by_xdp * 4 >= fast);
-            assert!(much, "{by_xdp:?} of {fast:?} packets in XDP, in all attempts together");
-        }
         let stats = daemon::stats(router);
         let interfaces = stats["interfaces"].as_array().expect("the interfaces");
         assert!(interfaces.iter().all(|i| i["mode"] == scene.mode.as_str()), "{interfaces:?}");
