@@ -1,5 +1,7 @@
 //! Several instances on one machine.
 
+use std::time::{Duration, Instant};
+
 use masq_tests::{
     daemon::{Masq, StopAtEnd, json, masq, output, run, sessions},
     lab::{Lab, LanKind, Layout, SERVER_1, veth},
@@ -126,4 +128,18 @@ fn who_waits_for_a_halted_daemon_is_told_on_a_terminal() {
     named.wait_for_line(&["up "]);
     assert!(named.outcome().success());
     instance.stop();
+}
+
+#[test]
+fn a_halted_daemon_of_another_network_namespace_holds_nobody_up() {
+    let (lab, elsewhere) = (Lab::new(Layout::default()), Lab::new(Layout::default()));
+    let [here, halted] = [&lab, &elsewhere].map(|lab| Masq::start(lab, ["--mode", "tc"]));
+    halted.signal(Signal::SIGSTOP);
+    let asked = Instant::now();
+    let stats = json(&lab.router, ["stats", "--json"]);
+    // No sooner would the other one be given up.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}: {stats}", asked.elapsed());
+    halted.signal(Signal::SIGCONT);
+    halted.stop();
+    here.stop();
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     claims::{Netns, RUN_DIR},
     error::{Error, Result},
+    survival::manifest::Manifest,
 };
 
 /// How long an instance may take for the next line. It answers within milliseconds, but may be
@@ -134,8 +135,12 @@ pub fn ask(name: Option<&str>, ask: Ask) -> Result<Client> {
     let name = match name {
         Some(name) => name.to_owned(),
         None => {
-            let Found { instances, silent } = find()?;
-            choose(&instances, &silent, Netns::own()?)?
+            let here = Netns::own()?;
+            let mut found = introduce(names()?.into_iter().filter(|name| may_be_of(name, here)));
+            if found.silent.is_empty() && found.instances.iter().all(|it| it.netns != here.0) {
+                found = find()?;
+            }
+            choose(&found.instances, &found.silent, here)?
         }
     };
     Client::ask(&name, ask, PATIENCE).map_err(|error| match error.kind() {
@@ -163,18 +168,39 @@ pub fn instances() -> Result<Vec<Instance>> {
 
 /// All instances that run on this machine.
 pub fn find() -> Result<Found> {
+    Ok(introduce(names()?))
+}
+
+/// Whether an instance may be of this network namespace: what is written down about it does not say that
+/// it is of another one. That one need not be waited for if it hangs.
+fn may_be_of(name: &str, netns: Netns) -> bool {
+    match Manifest::read(name) {
+        Ok(Some(manifest)) => manifest.place.netns == netns,
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// The names of all that have a socket.
+fn names() -> Result<Vec<String>> {
     let entries = match fs::read_dir(RUN_DIR) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(not_root()),
         Err(error) => return Err(anyhow!("cannot read {RUN_DIR}: {error}").into()),
     };
+    let names = entries.filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        name.to_str()?.strip_suffix(SUFFIX).map(str::to_owned)
+    });
+    Ok(names.collect())
+}
+
+/// Has each say who it is.
+fn introduce(names: impl IntoIterator<Item = String>) -> Found {
     let mut found = Found::default();
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
-        let Some(name) = name else { continue };
+    for name in names {
         // A socket that nobody listens on is the rest of a killed process.
-        let Ok(mut client) = Client::ask(name, Ask::Instance, INTRODUCTION) else { continue };
+        let Ok(mut client) = Client::ask(&name, Ask::Instance, INTRODUCTION) else { continue };
         match client.line_in_time() {
             Ok(line) => {
                 if let Ok(Answer::Instance(instance)) = read(line) {
@@ -182,14 +208,14 @@ pub fn find() -> Result<Found> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                found.silent.push(name.to_owned());
+                found.silent.push(name);
             }
             Err(_) => {}
         }
     }
     found.instances.sort_by(|a, b| a.instance.cmp(&b.instance));
     found.silent.sort();
-    Ok(found)
+    found
 }
 
 fn not_root() -> Error {
