@@ -38,12 +38,12 @@ root=$(realpath "${MACHINE_ROOT:-/}")
 mkdir -p "$out"
 out=$(realpath "$out")
 
-work=$(mktemp -d /tmp/machine.XXXXXX)
+work=$(mktemp -d)
 # Of all mounts this goes first and comes away last: whatever else is mounted, is so in it.
 mount -t tmpfs -o mode=755 machine "$work"
 mkdir "$work"/{cgroup,upper,work,root}
 mount -t cgroup2 cgroup2 "$work/cgroup" || die 'this kernel has no cgroup2'
-group=$work/cgroup/$(basename "$work")
+group=$work/cgroup/machine-$(basename "$work")
 mkdir "$group"
 
 init='' machine=''
