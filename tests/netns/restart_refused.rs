@@ -5,7 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, thread
 use masq_tests::{
     capture::Capture,
     daemon::{self, Masq, StopAtEnd},
-    lab::{ISP_IF, Lab, Layout, SERVER_1},
+    lab::{ISP_IF, Lab, Layout, ROUTER_WAN, SERVER_1, veth},
+    syscalls::{self, Answer, Call},
     traffic::probe,
 };
 use nix::sys::signal::Signal;
@@ -109,6 +110,38 @@ fn a_daemon_that_is_killed_as_it_starts_leaves_nothing_in_the_way() {
         before.assert_restored(&lab.router);
         capture.finish().assert_clean();
     }
+}
+
+/// Until the new one is attached, nobody else keeps packets with inside sources from leaving.
+#[test]
+fn what_a_start_was_to_replace_translates_until_the_next_one_does() {
+    let lab = Lab::new(Layout::default());
+    lab.prepare_for_xdp();
+    veth(&lab.router, "wan9", &lab.isp, "isp9");
+    lab.router.ip(&format!("link set wan9 up\naddr add {ROUTER_WAN}/32 dev wan9"));
+    let before = State::of(&lab.router);
+    let capture = Capture::start(&lab.isp, ISP_IF);
+    let _clean = StopAtEnd(&lab.router);
+    let name = lab.router.name();
+    let masq = Masq::start(&lab, ["--mode", "tc", "--instance", name]);
+    let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
+    kill(masq);
+    // As it begins to take off what it replaces.
+    let other = ["run", "--lan", "lan0", "--wan", "wan9", "--mode", "tc", "--instance", name];
+    let (masq, _answers) = syscalls::spawn(daemon::masq(&lab.router, other), |call| match call {
+        Call::LinkDetach => Answer::Kill,
+        _ => Answer::Go,
+    });
+    let (status, log) = masq.outcome();
+    assert!(status.code().is_none() && log.contains("cold start"), "{status}: {log}");
+    let masq = Masq::start(&lab, ["--mode", "tc", "--instance", name]);
+    let line = masq.wait_for("cold start");
+    assert!(line.contains("not finished"), "{line}");
+    udp.go_on(20);
+    masq.stop();
+    udp.finish();
+    before.assert_restored(&lab.router);
+    capture.finish().assert_clean();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! turned off leaves the driver in order.
 
 use std::{
+    fs,
     path::Path,
     sync::{
         Arc,
@@ -14,10 +15,11 @@ use aya::maps::{HashMap, Map, MapData};
 use masq_common::{abi::maps, link::Exit};
 use masq_tests::{
     daemon::{self, Masq, StopAtEnd},
-    lab::{HOST_B, Lab, LanKind, Layout, ROUTER_WAN, set_features, veth},
+    lab::{HOST_B, Lab, LanKind, Layout, ROUTER_WAN, SERVER_1, set_features, veth},
     netns::Namespace,
     sockets::eventually,
     syscalls::{self, Answer, Answerer, Call},
+    traffic::probe,
 };
 use nix::libc;
 
@@ -135,6 +137,35 @@ fn a_second_kill_at_a_cold_start_is_mended_too() {
     let (status, log) = masq.outcome();
     assert!(status.code().is_none() && log.contains("cold start"), "{status}: {log}");
     daemon::output(&lab.router, ["stop"]);
+    assert_put_back(&lab);
+}
+
+/// Before anything of the new one is attached.
+#[test]
+fn a_cold_start_that_fails_leaves_what_was_there_to_the_next_one() {
+    let lab = bridged();
+    let _clean = StopAtEnd(&lab.router);
+    veth(&lab.router, "wan9", &lab.isp, "isp9");
+    lab.router.ip(&format!("link set wan9 up\naddr add {ROUTER_WAN}/32 dev wan9"));
+    let name = lab.router.name();
+    let masq = Masq::start(&lab, ["--mode", "xdp", "--instance", name]);
+    crate::restart::kill(masq);
+    // Nobody can listen there.
+    let socket = Path::new("/run/masq").join(format!("{name}.sock"));
+    fs::remove_file(&socket).expect("the socket of the one that was killed");
+    fs::create_dir(&socket).expect("a folder in its place");
+    let arguments = ["run", "--lan", "lan0", "--wan", "wan9", "--mode", "xdp", "--instance", name];
+    let (status, log) = Masq::spawn(daemon::masq(&lab.router, arguments)).outcome();
+    fs::remove_dir(&socket).expect("the folder");
+    assert!(!status.success() && log.contains("cold start"), "{status}: {log}");
+    assert!(log.contains("Is a directory") || log.contains("Address already in use"), "{log}");
+    for port in PORTS {
+        assert!(!takes_tags_off(&lab.router, port), "{port}: it translates on");
+    }
+    probe::ping(&lab.a, SERVER_1, 1).expect("a reply without a daemon");
+    let masq = Masq::start(&lab, ["--mode", "xdp", "--instance", name]);
+    masq.wait_for("taken over from an earlier masq");
+    masq.stop();
     assert_put_back(&lab);
 }
 

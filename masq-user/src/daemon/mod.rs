@@ -155,7 +155,9 @@ async fn serve(
     let adopted = estate.survival.adopted;
     manager::starting("loading the kernel programs");
     let (plane, streams) = Plane::load(&config, estate.pins.as_deref(), adopted)?;
-    estate.is_ready()?;
+    if !estate.replaces() {
+        estate.is_ready()?;
+    }
     let plane = Rc::new(plane);
     let status = Rc::new(RefCell::new(Status::new(estate)));
     let (stop, mut stopped) = watch::channel(None);
@@ -272,6 +274,8 @@ async fn attach(
     let applied = gateway.apply(snapshot).await;
     estate.owns(gateway.belongings());
     applied?;
+    // At the latest now what it replaces is gone.
+    estate.is_ready()?;
     if estate.survival.adopted {
         gateway.drop_lost().await?;
         tracing::info!("taken over from an earlier masq, with {} sessions", gateway.sessions()?);

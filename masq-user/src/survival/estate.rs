@@ -64,16 +64,16 @@ impl Estate {
             None => Manifest { clsact, tags, ..wanted },
         };
         let pins = pins.and_then(|pins| {
+            manifest.pins = pins.shown().display().to_string();
             if let Some((why, found)) = refused {
                 tracing::warn!("cold start, the sessions of the earlier masq end: {why}");
-                leftovers.push(pins.put_aside(&instance, found)?);
+                make_room(&pins, found, &mut manifest, &instance, &mut leftovers)?;
             }
             pins.create()?;
             Ok(Rc::new(pins))
         });
         let pins = match pins {
             Ok(pins) => {
-                manifest.pins = pins.shown().display().to_string();
                 survival.pins = Some(manifest.pins.clone());
                 Some(pins)
             }
@@ -91,10 +91,17 @@ impl Estate {
         Ok(estate)
     }
 
-    /// Notes that the tables are filled in.
+    /// Notes that the tables are filled in, and that nothing else translates in the place of this: from
+    /// now on, whoever finds it goes on with it.
     pub fn is_ready(&mut self) -> Result<()> {
         self.manifest.ready = true;
+        self.manifest.aside = None;
         self.write()
+    }
+
+    /// Whether an earlier data plane of this instance still translates in the place of this one.
+    pub fn replaces(&self) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.have_put_aside())
     }
 
     /// Notes what a reload has changed.
@@ -128,15 +135,54 @@ impl Estate {
         Manifest::all_of(self.manifest.place.cookie).any(|name| name != self.instance)
     }
 
-    /// Removes it, once nothing is attached any more.
+    /// Removes it, once nothing is attached any more. If it was to replace an earlier one that is there
+    /// still, that is the instance's again: another start may go on with it.
     pub fn remove(self) {
-        if let Some(pins) = &self.pins {
+        let put_back = self.pins.as_ref().is_some_and(|pins| {
             pins.remove();
+            pins.put_back()
+        });
+        match self.manifest.aside {
+            Some(manifest) if put_back => {
+                if let Err(error) = manifest.write(&self.instance) {
+                    tracing::warn!("{error:#}");
+                }
+            }
+            _ => Manifest::remove(&self.instance),
         }
-        Manifest::remove(&self.instance);
     }
 
     fn write(&self) -> Result<()> {
         if self.pins.is_some() { self.manifest.write(&self.instance) } else { Ok(()) }
     }
+}
+
+/// Puts aside what is in the way of a new data plane, of which `found` was written down. Before that,
+/// `manifest` is: who finds the one and not the other takes it for a start that was not finished.
+fn make_room(
+    pins: &Pins,
+    found: Option<Manifest>,
+    manifest: &mut Manifest,
+    instance: &str,
+    leftovers: &mut Vec<Leftover>,
+) -> Result<()> {
+    let unfinished = !found.as_ref().is_some_and(|found| found.ready);
+    // What a start that was not finished was to replace is what translates, wherever its pins are by now.
+    let about = match found {
+        Some(Manifest { aside: Some(aside), .. }) => Some(*aside),
+        found => found,
+    };
+    manifest.aside = about.clone().map(Box::new);
+    manifest.write(instance)?;
+    let known = pins.have_put_aside();
+    if let Err(error) = pins.put_aside(unfinished) {
+        if let Some(about) = about {
+            about.write(instance)?;
+        }
+        return Err(error);
+    }
+    if !(known && unfinished) {
+        leftovers.push(Leftover::aside(instance, about, pins.aside()));
+    }
+    Ok(())
 }

@@ -60,6 +60,10 @@ pub struct Manifest {
     /// Ports that are kept from LAN hosts.
     #[serde(default)]
     pub reserved: Vec<(u16, u16)>,
+    /// What was written down about the data plane that this one is to replace, for as long as that is
+    /// what translates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Box<Self>>,
 }
 
 /// A network namespace.
@@ -95,12 +99,14 @@ impl Manifest {
             dialled: BTreeMap::new(),
             host_mappings: config.settings.host.mappings,
             reserved: reserved.iter().map(|pool| (pool.low, pool.high)).collect(),
+            aside: None,
         }
     }
 
-    /// All its interfaces.
+    /// All its interfaces, and those of what it is to replace.
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
-        self.lans.iter().chain(&self.wans).map(String::as_str)
+        let aside = self.aside.iter().flat_map(|aside| [aside.lans.iter(), aside.wans.iter()]);
+        [self.lans.iter(), self.wans.iter()].into_iter().chain(aside).flatten().map(String::as_str)
     }
 
     /// Reads that of an instance; `None` if there is none.

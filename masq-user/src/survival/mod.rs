@@ -98,15 +98,22 @@ pub fn inherit(
         return Ok(none(Err(error), leftovers));
     }
     let mut heritage = none(Ok(pins), leftovers);
-    let old = Pins::old(&fs, instance);
-    if old.exist() {
-        heritage.leftovers.push(Leftover::aside(instance, None, old));
-    }
-    let pins = Pins::of(&fs, instance);
+    let (old, pins) = (Pins::old(&fs, instance), Pins::of(&fs, instance));
+    let mut written = Manifest::read(instance);
+    let aside = written.as_ref().ok().and_then(|found| found.as_ref()?.aside.clone());
     if !pins.exist() {
-        return Ok(heritage);
+        // A start that failed was killed before it could do that.
+        if !pins.put_back() {
+            return Ok(heritage);
+        }
+        if let Some(aside) = aside {
+            written = Ok(Some(*aside));
+        }
+    } else if old.exist() {
+        let aside = aside.map(|aside| *aside);
+        heritage.leftovers.push(Leftover::aside(instance, aside, old));
     }
-    let (manifest, why) = match Manifest::read(instance) {
+    let (manifest, why) = match written {
         Ok(Some(manifest)) => {
             let checked =
                 suits(&manifest, wanted).and_then(|()| layout::check(definitions, config, &pins));
@@ -237,6 +244,7 @@ mod tests {
             host_mappings: 0,
             reserved: Vec::new(),
             pins: String::new(),
+            aside: None,
         }
     }
 

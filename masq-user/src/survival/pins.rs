@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use aya::programs::links::{FdLink, PinnedLink};
 use nix::unistd::geteuid;
 
-use super::{bpf, bpffs::BpfFs, leftover::Leftover, manifest::Manifest};
+use super::{bpf, bpffs::BpfFs};
 use crate::attach::Hook;
 
 /// Ending of the directory of a data plane that is to be replaced. No name of an instance has it.
@@ -76,20 +76,34 @@ impl Pins {
         Ok(())
     }
 
-    /// Makes room for new pins of an instance, of which `manifest` was written down about the present
-    /// ones.
-    pub fn put_aside(&self, instance: &str, manifest: Option<Manifest>) -> Result<Leftover> {
-        let old = Self::old(&self.fs, instance);
-        let unfinished = !manifest.as_ref().is_some_and(|manifest| manifest.ready);
+    /// Makes room for new pins, which are not there yet, of those that are. If these are of a start that
+    /// was killed on its way, what it had put aside is what translates, and they are removed.
+    pub fn put_aside(&self, unfinished: bool) -> Result<()> {
+        let old = self.aside();
         if old.exist() && unfinished {
-            // A start was killed on its way: what it had put aside is what translates.
             self.remove();
-        } else {
-            old.remove();
-            fs::rename(self.directory(), old.directory())
-                .with_context(|| format!("cannot rename {}", self.shown().display()))?;
+            return Ok(());
         }
-        Ok(Leftover::aside(instance, manifest, old))
+        old.remove();
+        fs::rename(self.directory(), old.directory())
+            .with_context(|| format!("cannot rename {}", self.shown().display()))
+    }
+
+    /// Takes what [`Pins::put_aside`] has put aside for the instance's own again, once there are no
+    /// others; whether there was anything.
+    pub fn put_back(&self) -> bool {
+        let (from, to) = (self.aside().directory(), self.directory());
+        fs::rename(&from, &to).is_ok()
+    }
+
+    /// Whether there is what [`Pins::put_aside`] has put aside.
+    pub fn have_put_aside(&self) -> bool {
+        self.aside().exist()
+    }
+
+    /// What [`Pins::put_aside`] has put aside.
+    pub fn aside(&self) -> Self {
+        Self::old(&self.fs, &self.name)
     }
 
     /// The directory, as a person knows it.
