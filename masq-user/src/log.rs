@@ -1,18 +1,26 @@
 //! Where log lines go: standard error, one line each, for people or for programs.
 //!
+//! The journal of systemd notes the time itself, and how grave a line is if that stands in front of it
+//! (`sd-daemon(3)`): there `journalctl -p warning` has to find what should be looked at.
+//!
 //! Levels: a change of state and, if asked for, each session are INFO; what should be looked at
 //! is WARN; what masq does inside is DEBUG. A packet is never logged from here.
 
 use std::{
+    fmt::Display,
+    fs,
     io::{IsTerminal as _, stderr},
+    os::unix::fs::MetadataExt as _,
     sync::OnceLock,
 };
 
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     Layer as _, Registry,
     filter::{LevelFilter, Targets},
-    fmt,
+    fmt::{self, FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::SubscriberExt as _,
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt as _,
 };
@@ -35,12 +43,62 @@ pub fn init(format: LogFormat, verbose: u8, kernel_trace: bool) {
         // It would print them to standard error and panic, when that is what has gone.
         .log_internal_errors(false);
     let layer = match format {
+        LogFormat::Text if is_journal() => layer.with_ansi(false).event_format(Journal).boxed(),
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     let (filter, handle) = reload::Layer::new(filter(verbose, kernel_trace));
     let _ = FILTER.set((handle, kernel_trace));
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+}
+
+/// What a command that fails says.
+pub fn failure(error: impl Display) -> String {
+    let text = format!("masq: {error}");
+    if is_journal() { graded(Level::ERROR, &text) } else { text }
+}
+
+/// Each line with its level, as the journal wants it.
+fn graded(level: Level, text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("<{}>{line}", priority(level))).collect();
+    lines.join("\n")
+}
+
+/// Whether standard error is what systemd has connected to its journal; whoever has redirected it since
+/// wants lines for people.
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    fs::metadata("/proc/self/fd/2").is_ok_and(|is| stream == format!("{}:{}", is.dev(), is.ino()))
+}
+
+/// As `syslog(3)` numbers it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// Lines for the journal.
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }
 
 /// Logs more or less from now on.
@@ -72,6 +130,13 @@ mod tests {
     use tracing::Level;
 
     use super::*;
+
+    #[test]
+    fn the_journal_is_told_how_grave_each_line_is() {
+        let all = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        assert_eq!(all.map(priority), [3, 4, 6, 7, 7]);
+        assert_eq!(graded(Level::ERROR, "masq: one\nanother"), "<3>masq: one\n<3>another");
+    }
 
     #[test]
     fn libraries_are_heard_only_by_those_who_look_inside() {

@@ -4,13 +4,13 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use masq_user::{cli::Cli, commands};
+use masq_user::{cli::Cli, commands, log};
 
 fn main() -> ExitCode {
     match commands::execute(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("masq: {error}");
+            eprintln!("{}", log::failure(&error));
             ExitCode::from(error.exit_code())
         }
     }

@@ -26,9 +26,13 @@ mark() {
 }
 journal() {
   journalctl --sync
-  journalctl --no-pager -o cat --after-cursor "$cursor" -u "${1:-$unit}"
+  journalctl --no-pager --quiet -o cat --after-cursor "$cursor" -u "${1:-$unit}" "${@:2}"
 }
 journal_says() { journal | grep -e "$1" || { journal; return 1; }; }
+# What masq itself has said in the unit $2 that is as grave as that, by number. Not by journalctl -p: after a
+# cursor it leaves out the first line that it finds, which here may be the only one.
+journal_has() { journal "${2:-$unit}" -o json | grep '"SYSLOG_IDENTIFIER":"masq"' | grep "\"PRIORITY\":\"[0-$1]\""; }
+
 
 write_config() {  # write_config [LINE...]
   printf '%s\n' 'lan = ["lan0"]' 'wan = ["wan0"]' 'metrics = "127.0.0.1:9469"' "$@" >$config
