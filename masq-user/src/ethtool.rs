@@ -153,7 +153,10 @@ fn ask(socket: &UnixDatagram, name: &str, request: &mut [u32]) -> bool {
     };
     // SAFETY: the descriptor is open; `ifreq` is a whole one whose pointer leads to `request`, which
     // lives until after the call and has room for all that the command writes, see the callers.
-    unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, ptr::from_mut(&mut ifreq)) == 0 }
+    unsafe {
+        // An int to musl, a long to glibc.
+        libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, ptr::from_mut(&mut ifreq)) == 0
+    }
 }
 
 #[cfg(test)]

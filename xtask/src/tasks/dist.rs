@@ -9,7 +9,7 @@ pub mod check;
 mod debian;
 mod licences;
 mod parts;
-mod program;
+pub mod program;
 mod service;
 mod staging;
 

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::build;
+use super::{build, dist::program};
 use crate::{
-    object, process,
+    console, object, process,
     setup::{self, Scope},
     toolchain, workspace,
 };
@@ -43,12 +43,23 @@ pub fn checks() -> Result<Vec<Check>> {
     let format = process::cargo(&["fmt", "--all", "--check"]);
     let mut host = process::cargo(&["clippy", "--workspace", "--all-targets"]);
     host.args(["--exclude", object::PACKAGE, "--", "--deny=warnings"]);
-    Ok(vec![
+    let mut checks = vec![
         Check { title: "Cargo.lock is up to date", log: "lint-lock", command: lock },
         Check { title: "format", log: "lint-format", command: format },
         Check { title: "clippy, kernel programs", log: "lint-kernel", command: kernel()? },
         Check { title: "clippy, host crates", log: "lint-host", command: host },
-    ])
+    ];
+    // What is published is linked against another library than what the tests run: types of it differ.
+    let target = program::target();
+    if program::has_library(&target)? {
+        let mut published = process::cargo(&["check", "--locked", "--package", "masq-user"]);
+        published.args(["--target", &target]);
+        let title = "the static program compiles";
+        checks.push(Check { title, log: "lint-static", command: published });
+    } else {
+        console::say(&format!("the static program is not looked at: rustup target add {target}"));
+    }
+    Ok(checks)
 }
 
 fn kernel() -> Result<Command> {

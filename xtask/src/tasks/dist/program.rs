@@ -23,7 +23,7 @@ use crate::{
 
 /// Builds it and returns its path.
 pub fn build() -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-musl", env::consts::ARCH);
+    let target = target();
     add(&target)?;
     let mut command = process::cargo(&["build", "--release", "--locked", "--target", &target]);
     command
@@ -37,8 +37,13 @@ pub fn build() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Sees that the compiler has a standard library for the target.
-fn add(target: &str) -> Result<()> {
+/// What it runs on.
+pub fn target() -> String {
+    format!("{}-unknown-linux-musl", env::consts::ARCH)
+}
+
+/// Whether the compiler has a standard library for the target.
+pub fn has_library(target: &str) -> Result<bool> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let libraries = staging::output(Command::new(rustc).args([
         "--print",
@@ -46,8 +51,12 @@ fn add(target: &str) -> Result<()> {
         "--target",
         target,
     ]))?;
-    let has_std = fs::read_dir(libraries.trim()).is_ok_and(|mut files| files.next().is_some());
-    if has_std {
+    Ok(fs::read_dir(libraries.trim()).is_ok_and(|mut files| files.next().is_some()))
+}
+
+/// Sees that it has one.
+fn add(target: &str) -> Result<()> {
+    if has_library(target)? {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
