@@ -7,7 +7,8 @@
 //!    and what that means.
 //! 2. [`daemon`]: the story of `masq run`; it uses everything below.
 //! 3. [`check`], [`preflight`] and [`claims`]: what has to be true before anything is touched.
-//!    [`shortage`]: what could not be known before.
+//!    [`shortage`]: what could not be known before. [`privileges`]: what the daemon gives up once all is
+//!    done.
 //! 4. [`survival`]: what an earlier daemon has left, and where this one leaves its own.
 //! 5. [`plane`], [`maps`] and [`reserved`]: the loaded kernel object, with types; ports kept from
 //!    LAN hosts. [`next_hops`] and [`kernel_types`]: being told by the kernel when next hops change.
@@ -46,6 +47,7 @@ pub mod plan;
 pub mod plane;
 pub mod prefixes;
 pub mod preflight;
+pub mod privileges;
 pub mod reconcile;
 pub mod reserved;
 pub mod shortage;

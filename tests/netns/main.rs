@@ -26,6 +26,7 @@ mod lines;
 mod links;
 mod mtu;
 mod ports;
+mod privileges;
 mod reload;
 mod restart;
 mod restart_changes;

@@ -35,7 +35,7 @@ use crate::{
     options::{Reading, Source, Values, current::Current},
     plan,
     plane::{self, Plane, Streams},
-    preflight,
+    preflight, privileges,
     reconcile::Gateway,
     reserved, shortage,
     slow::{service, socket::RawSocket},
@@ -196,6 +196,10 @@ async fn serve(
             return Err(error);
         }
     };
+    let unmounts = estate.pins.as_ref().is_some_and(|pins| pins.are_on_own_mount());
+    if let Err(error) = privileges::give_up(options.source.file(), unmounts) {
+        tracing::warn!("masq goes on with more privileges than it needs: {error:#}");
+    }
     let vitals = Vitals::default();
     let looked = Rc::new(Notify::new());
     let mut services = spawn_services(&subject, server, streams, socket, &vitals);

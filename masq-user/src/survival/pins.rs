@@ -49,6 +49,11 @@ impl Pins {
         self.directory().exists()
     }
 
+    /// Whether the file system is masq's own, which it unmounts when nothing is left in it.
+    pub fn are_on_own_mount(&self) -> bool {
+        !self.fs.is_shared()
+    }
+
     /// Makes the directories.
     pub fn create(&self) -> Result<()> {
         let make =
