@@ -34,6 +34,10 @@ pub fn give_up(file: Option<&Path>, unmounts: bool) -> Result<()> {
     if unmounts {
         needed.extend(TO_UNMOUNT);
     }
+    if [Capability::CAP_BPF, Capability::CAP_PERFMON].iter().any(|one| !may.contains(one)) {
+        // Stands for them where there is no more than that, as in some containers.
+        needed.insert(Capability::CAP_SYS_ADMIN);
+    }
     // While it may be: what this process may have at most.
     for capability in caps::all() {
         let kept = needed.contains(&capability) || capability == TO_READ;

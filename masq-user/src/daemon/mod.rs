@@ -188,8 +188,10 @@ async fn serve(
             return Err(error);
         }
         Err(error) => {
-            if !gateway.has_leftovers() && !estate.has_neighbours() {
-                // Of an earlier daemon, whose programs are gone: nothing would translate any more.
+            let replaced = estate.manifest.tc == TcKind::Clsact;
+            if (replaced || !gateway.has_leftovers()) && !estate.has_neighbours() {
+                // Of an earlier daemon, whose programs are gone: nothing would translate any more. A filter
+                // has been replaced by ours, which goes too.
                 drop(Forwarding::left(Netns::cookie()?));
             }
             gateway.stop().await;

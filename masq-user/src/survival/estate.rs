@@ -167,22 +167,24 @@ fn make_room(
     leftovers: &mut Vec<Leftover>,
 ) -> Result<()> {
     let unfinished = !found.as_ref().is_some_and(|found| found.ready);
-    // What a start that was not finished was to replace is what translates, wherever its pins are by now.
-    let about = match found {
-        Some(Manifest { aside: Some(aside), .. }) => Some(*aside),
-        found => found,
-    };
-    manifest.aside = about.clone().map(Box::new);
+    // For as long as it is not known which of the two is put aside: the one that translated before.
+    let aside = found.as_ref().and_then(|found| found.aside.clone()).filter(|_| unfinished);
+    manifest.aside = aside.or_else(|| found.clone().map(Box::new));
     manifest.write(instance)?;
-    let known = pins.have_put_aside();
-    if let Err(error) = pins.put_aside(unfinished) {
-        if let Some(about) = about {
-            about.write(instance)?;
+    match pins.put_aside(unfinished) {
+        // What an unfinished start was to replace is among the leftovers already.
+        Ok(false) => {}
+        Ok(true) => {
+            let found = found.map(|found| Manifest { aside: None, ..found });
+            manifest.aside = found.clone().map(Box::new);
+            leftovers.push(Leftover::aside(instance, found, pins.aside()));
         }
-        return Err(error);
-    }
-    if !(known && unfinished) {
-        leftovers.push(Leftover::aside(instance, about, pins.aside()));
+        Err(error) => {
+            if let Some(found) = found {
+                found.write(instance)?;
+            }
+            return Err(error);
+        }
     }
     Ok(())
 }

@@ -82,16 +82,23 @@ impl Pins {
     }
 
     /// Makes room for new pins, which are not there yet, of those that are. If these are of a start that
-    /// was killed on its way, what it had put aside is what translates, and they are removed.
-    pub fn put_aside(&self, unfinished: bool) -> Result<()> {
+    /// was killed on its way, and what it had put aside still translates, they are removed. Whether they
+    /// are what is put aside now.
+    pub fn put_aside(&self, unfinished: bool) -> Result<bool> {
         let old = self.aside();
-        if old.exist() && unfinished {
+        if unfinished && old.have_wan_out() {
             self.remove();
-            return Ok(());
+            return Ok(false);
         }
         old.remove();
         fs::rename(self.directory(), old.directory())
-            .with_context(|| format!("cannot rename {}", self.shown().display()))
+            .with_context(|| format!("cannot rename {}", self.shown().display()))?;
+        Ok(true)
+    }
+
+    /// Whether a link keeps packets with inside sources from leaving: the last that is taken off.
+    fn have_wan_out(&self) -> bool {
+        self.links().iter().any(|name| hook(name) == Some(Hook::WanOut))
     }
 
     /// Takes what [`Pins::put_aside`] has put aside for the instance's own again, once there are no
