@@ -33,7 +33,6 @@ journal_says() { journal | grep -e "$1" || { journal; return 1; }; }
 # cursor it leaves out the first line that it finds, which here may be the only one.
 journal_has() { journal "${2:-$unit}" -o json | grep '"SYSLOG_IDENTIFIER":"masq"' | grep "\"PRIORITY\":\"[0-$1]\""; }
 
-
 write_config() {  # write_config [LINE...]
   printf '%s\n' 'lan = ["lan0"]' 'wan = ["wan0"]' 'metrics = "127.0.0.1:9469"' "$@" >$config
 }
