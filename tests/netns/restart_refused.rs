@@ -134,9 +134,17 @@ fn what_a_start_was_to_replace_translates_until_the_next_one_does() {
     });
     let (status, log) = masq.outcome();
     assert!(status.code().is_none() && log.contains("cold start"), "{status}: {log}");
+    // The next one comes no further than that: nobody can listen there.
+    let socket = Path::new("/run/masq").join(format!("{name}.sock"));
+    fs::remove_file(&socket).expect("the socket of one that was killed");
+    fs::create_dir(&socket).expect("a folder in its place");
+    let again = ["run", "--lan", "lan0", "--wan", "wan0", "--mode", "tc", "--instance", name];
+    let (status, log) = Masq::spawn(daemon::masq(&lab.router, again)).outcome();
+    fs::remove_dir(&socket).expect("the folder");
+    assert!(!status.success() && log.contains("not finished"), "{status}: {log}");
+    probe::ping(&lab.a, SERVER_1, 1).expect("a reply by what was to be replaced");
     let masq = Masq::start(&lab, ["--mode", "tc", "--instance", name]);
-    let line = masq.wait_for("cold start");
-    assert!(line.contains("not finished"), "{line}");
+    masq.wait_for("taken over from an earlier masq");
     udp.go_on(20);
     masq.stop();
     udp.finish();
