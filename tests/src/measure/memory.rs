@@ -79,7 +79,7 @@ pub fn available() -> u64 {
 pub fn resident(process: u32) -> u64 {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("read {path}: {e}"));
-    field(&text, "VmRSS:").unwrap_or_else(|| panic!("{path} has no VmRSS"))
+    field(&text, "RssAnon:").unwrap_or_else(|| panic!("{path} has no RssAnon"))
 }
 
 /// Bytes that the kernel charges for the maps and programs that a process has open.

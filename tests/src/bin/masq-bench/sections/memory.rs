@@ -39,9 +39,13 @@ pub fn measure(run: &mut Run<'_>) -> Result<(), String> {
             let key = contender.key();
             run.say(&format!("{sessions} sessions {situation}, {}", contender.title()));
             Kernel::settled_from(empty);
-            let mut bench = Bench::new(contender, Layout::default(), &options);
+            // What is there from the start on counts, too.
+            let small = Bench::new(contender, Layout::default(), &table_for(1));
             let before = Kernel::settled();
-            let charged_before = bench.daemon().map(memory::charged);
+            let charged_before = small.daemon().map(memory::charged);
+            drop(small);
+            Kernel::settled_from(empty);
+            let mut bench = Bench::new(contender, Layout::default(), &options);
             bench.open(Flows::new(profile, sessions))?;
             let grown = Kernel::settled().since(before);
             run.push(key, situation, Metric::SessionMemory, grown / f64::from(sessions));
