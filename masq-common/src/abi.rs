@@ -17,15 +17,17 @@ use crate::{
     session::SessionHalf,
     settings::{Device, PrefixKey, Settings, Timeouts},
     slow::{CAPTURE, Head, Record},
+    table::{Count, Header, Slot},
     trace,
 };
 
 /// Version of everything in this module.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Names of the maps: each is owned by one module of the kernel side.
 pub mod maps {
-    /// Hash: [`FlowKey`](crate::flow::FlowKey) to [`SessionHalf`](crate::session::SessionHalf).
+    /// Array of [`Slot`](crate::table::Slot), the first of which are a [`Header`](crate::table::Header) and a
+    /// [`Count`](crate::table::Count).
     pub const SESSIONS: &str = "SESSIONS";
     /// Hash: [`MappingKey`](crate::mapping::MappingKey) to [`Mapping`](crate::mapping::Mapping).
     pub const MAPPINGS: &str = "MAPPINGS";
@@ -115,8 +117,9 @@ pub const TRACED: &str = "TRACED";
 const _: () = {
     assert!(size_of::<Tuple>() == 12 && align_of::<Tuple>() == 4);
     assert!(size_of::<FlowKey>() == 16 && offset_of!(FlowKey, protocol) == 12);
-    // Key and value of a session half fill one 128-byte slab object of the kernel:
-    // 48 bytes of element head, 16 of key, 56 of value, 8 of allocator link.
+    // One cache line; the header takes the room of one.
+    assert!(size_of::<Slot>() == 64 && offset_of!(Slot, state) == 56);
+    assert!(size_of::<Header>() == 64 && size_of::<Count>() == 64);
     assert!(size_of::<SessionHalf>() == 56 && align_of::<SessionHalf>() == 8);
     assert!(offset_of!(SessionHalf, from) == 0 && offset_of!(SessionHalf, address) == 12);
     assert!(
@@ -180,6 +183,7 @@ mod pod {
         super::Station,
         super::Place,
         super::SessionHalf,
+        super::Slot,
         super::MappingKey,
         super::Mapping,
         super::PortSlot,

@@ -4,6 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::be::{Addr, Id};
 
+/// Number of no protocol of IPv4: it is that of an option of IPv6 (hop-by-hop). A place of the session table
+/// where no half lies has it.
+pub const NONE: u8 = 0;
 /// IP protocol number of ICMP.
 pub const ICMP: u8 = 1;
 /// IP protocol number of TCP.
@@ -27,10 +30,10 @@ pub const fn has_ids(protocol: u8) -> bool {
 }
 
 /// Whether a packet of this protocol can be translated at all: the authentication header signs the
-/// addresses, and IGMP is between neighbours only.
+/// addresses, IGMP is between neighbours only, and [`NONE`] is nobody's.
 #[inline(always)]
 pub const fn is_translatable(protocol: u8) -> bool {
-    !matches!(protocol, AH | IGMP)
+    !matches!(protocol, NONE | AH | IGMP)
 }
 
 /// Where in its header a protocol has a checksum that covers the addresses, if it has one.
@@ -87,14 +90,23 @@ pub struct FlowKey {
     pub tuple: Tuple,
     /// IP protocol number. Of a protocol without ports or identifiers ([`has_ids`]), both are 0.
     pub protocol: u8,
-    /// Padding, always zero: the kernel hashes and compares it too. Two integers, because the compiler
-    /// would clear an array of three bytes by a call of a function, for each packet.
+    /// Padding, always zero: it is part of the [words](FlowKey::words). Two integers, because the compiler
+    /// would clear an array of three bytes by a call of a function.
     pub zero: u8,
     /// The rest of it.
     pub zeros: u16,
 }
 
 impl FlowKey {
+    /// The key in two numbers, which take two registers: addresses, and the rest.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 2] {
+        let Tuple { source, destination, source_id, destination_id } = self.tuple;
+        let addresses = source.raw() as u64 | (destination.raw() as u64) << 32;
+        let ids = source_id.raw() as u64 | (destination_id.raw() as u64) << 16;
+        [addresses, ids | (self.protocol as u64) << 32]
+    }
+
     /// The key of the packets that answer.
     #[inline(always)]
     pub const fn reversed(self) -> Self {

@@ -11,7 +11,7 @@
 //! 4. [`flow`]: the 5-tuple that a packet is looked up by.
 //! 5. [`tcp`]: the phase of a connection, derived from what both directions have sent.
 //! 6. [`hop`]: next hops that sessions remember; [`link`]: what lies below the interfaces.
-//! 7. [`session`]: one direction of a session, with its finished rewrite.
+//! 7. [`session`]: one direction of a session, with its finished rewrite; [`table`]: where it lies.
 //! 8. [`mapping`]: endpoint-independent mappings and who owns an external port.
 //! 9. [`ports`]: which external port to try next.
 //! 10. [`fragment`]: what is done to the fragments of a datagram.
@@ -45,6 +45,7 @@ pub mod reason;
 pub mod session;
 pub mod settings;
 pub mod slow;
+pub mod table;
 pub mod tcp;
 pub mod time;
 pub mod trace;

@@ -160,7 +160,7 @@ reasons! {
     NoWanAddress = 65, Dropped, "no_wan_address";
     /// Source not covered by `--source`.
     SourceExcluded = 66, Dropped, "source_excluded";
-    /// Protocol that cannot be translated (IPsec's AH, IGMP).
+    /// Protocol that cannot be translated (IPsec's AH, IGMP, and number 0, which is none).
     UnsupportedProtocol = 67, Dropped, "unsupported_protocol";
     /// TCP segment of no session that does not open one.
     NoTcpSession = 68, Dropped, "no_tcp_session";

@@ -1,15 +1,13 @@
 //! One direction of a session, with its finished rewrite.
 //!
-//! A session (RFC 2663 section 2.3) is two entries of one hash map, keyed by the tuples *as
-//! received* in each direction. Each entry holds all that a packet of its direction needs, so an
+//! A session (RFC 2663 section 2.3) is two entries of one table ([`crate::table`]), keyed by the tuples
+//! *as received* in each direction. Each entry holds all that a packet of its direction needs, so an
 //! established packet costs one lookup. The key of the other half follows from the rewrite:
 //! packets that answer the rewritten packet carry its tuple reversed.
 //!
-//! An element of a BPF hash map can be reused for another key while a program still holds a
-//! pointer to its value. The value therefore repeats its key, first in memory because the kernel,
-//! with the copy instructions of today's processors, fills a reused element in ascending order:
-//! whoever has copied the rewrite and *then* reads a matching key has a rewrite that belongs to it
-//! ([`SessionHalf::belongs_to`]).
+//! A place of the table can be given to another half while a program still holds a pointer to it. So a half
+//! begins with its key ([`SessionHalf::belongs_to`]), and its place says of which generation it is
+//! ([`crate::table`]).
 
 use bytemuck::{Pod, Zeroable};
 
@@ -126,7 +124,7 @@ impl SessionHalf {
         self.to().reversed().key(self.protocol)
     }
 
-    /// Whether this value is the one stored for `key` (see the module text).
+    /// Whether this is the half of `key`.
     #[inline(always)]
     pub fn belongs_to(&self, key: &FlowKey) -> bool {
         self.from == key.tuple && self.protocol == key.protocol

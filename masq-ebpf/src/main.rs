@@ -12,7 +12,7 @@
 //!    lies below the interfaces; [`hops`]: what was answered, remembered; [`generations`]: until when.
 //! 7. [`slow`]: packets for the daemon.
 //! 8. [`trace`]: packets before and after, for whoever traces; not there while nobody does.
-//! 9. [`sessions`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
+//! 9. [`sessions`] and their [`table`], [`ports`], [`config`], [`events`], [`counters`], [`clock`]: the maps and their
 //!    questions. Each map is private to its module.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -40,6 +40,7 @@ mod ports;
 mod retire;
 mod sessions;
 mod slow;
+mod table;
 mod trace;
 mod verdict;
 

@@ -2,12 +2,12 @@
 //! wants it. The only place that removes halves, and the daemon's way to it: a program that is run
 //! with a list of keys.
 //!
-//! Several CPUs may try to end the same session. Exactly one succeeds in removing its inbound
-//! half; that one goes on to remove the outbound half, to let go of the port and to report.
+//! Several CPUs may try to end the same session. One at most succeeds in removing its halves, which
+//! go together; that one goes on to let go of the port and to report.
 //!
-//! A session can be refreshed or even created anew between the moment at which it was judged to
-//! have expired and its removal. Then one packet later it is created again, with the same mapping
-//! if that has other sessions: nothing is left inconsistent.
+//! A session can be refreshed between the moment at which it was judged to have expired and its removal.
+//! Then one packet later it is created again, with the same mapping if that has other sessions. One that was
+//! created anew meanwhile is not removed.
 
 use core::{ffi::c_void, mem, ptr};
 
@@ -25,7 +25,7 @@ use masq_common::{
     reason::Reason,
     session::{SessionHalf, flags, remaining},
     settings::{Settings, prefix},
-    time::{Span, Tick},
+    time::Tick,
 };
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     create::{Held, hosts, mapping, permits},
     events,
     ports::Port,
-    sessions,
+    sessions, table,
 };
 
 /// The session that is being ended, by [`Run`]: too large for the stack.
@@ -49,9 +49,6 @@ pub enum Run {
     /// The daemon's.
     Daemon = 1,
 }
-
-/// Longer than it takes to insert or remove the two halves of a session.
-const HALF_MADE: Span = Span::from_secs(2);
 
 /// Lets go of a port that was held for a session. The last one takes the mapping with it.
 #[inline(never)]
@@ -70,16 +67,24 @@ pub fn let_go(held: Held) {
 #[repr(C)]
 struct Ending {
     report: Event,
+    /// At first the key that was asked for, of either half.
     outbound: FlowKey,
     inbound: FlowKey,
     held: Held,
-    created: Tick,
+    /// When it is judged.
+    now: Tick,
+    /// What tells it from others between the same endpoints ([`table::identity`]).
+    identity: u64,
     /// The remote address of its permit, or none.
     permitted: Addr,
     /// The inside host whose limit it counts for, or none.
     counted: Addr,
     /// Whether it is the router's own, which has no account.
     own: bool,
+    /// Why it is ended ([`CloseCause`]), and on whose behalf ([`Run`]): here and not in arguments, since
+    /// every word counts on the stack of the longest chain of calls.
+    cause: u8,
+    run: u8,
 }
 
 /// Ends the session that one of its halves has `key`; false if it is not to be ended, or if
@@ -89,26 +94,20 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
     let Some(ending) = ENDING.get_ptr_mut(run as u32) else { return false };
     // SAFETY: this CPU's own element of this kind of run; `judge` fills it in.
     let ending = unsafe { &mut *ending };
-    ending.outbound = *key;
-    ending.created = now;
-    match judge(ending, cause, settings, run) {
-        Judgement::Spare => return false,
-        Judgement::Half => return sessions::remove(key),
-        Judgement::End => {}
-    }
-    if !sessions::remove(&ending.inbound) {
+    put(&mut ending.outbound, *key);
+    ending.now = now;
+    ending.cause = cause as u8;
+    ending.run = run as u8;
+    if !judge(ending, settings)
+        || !table::remove(&ending.outbound, &ending.inbound, ending.identity)
+    {
         return false;
     }
     counters::bump(Reason::SessionClosed);
     if events::wanted(settings) {
         events::output(&ending.report);
     }
-    // With another age it is a new session of the same two keys, which was made while this one was
-    // judged: whoever has ended the old one has settled for it.
-    if sessions::entry(&ending.outbound).is_some_and(|half| half.created == ending.created)
-        && sessions::remove(&ending.outbound)
-        && !ending.own
-    {
+    if !ending.own {
         accounts::settle(ending.report.inside.source, &ending.report);
     }
     if !ending.permitted.is_none() {
@@ -121,41 +120,31 @@ pub fn session(key: &FlowKey, cause: CloseCause, settings: &Settings, now: Tick,
     true
 }
 
-/// What is to become of a session.
-enum Judgement {
-    /// It lives on, or does not exist.
-    Spare,
-    /// Only a half is left of it, which is to be removed.
-    Half,
-    /// It is to be ended.
-    End,
-}
-
-/// Judges the session that one of its halves has the key in `ending.outbound`, and fills in the
-/// rest.
+/// Judges the session that one of its halves has the key in `ending.outbound`, and fills in the rest;
+/// whether it is to be ended.
 #[inline(never)]
-fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) -> Judgement {
-    let now = ending.created;
-    let Some(half) = sessions::entry(&ending.outbound) else { return Judgement::Spare };
-    let Some(other) = sessions::entry(&half.partner()) else {
-        // Half a session: another CPU is just making or ending it, or it is the rest of a race,
-        // which holds no port. Only the daemon clears that up, when it is old enough to be sure.
-        let rest = matches!(run, Run::Daemon) && now.since(half.created) > HALF_MADE;
-        return if rest { Judgement::Half } else { Judgement::Spare };
-    };
+fn judge(ending: &mut Ending, settings: &Settings) -> bool {
+    let Some(half) = sessions::entry(&ending.outbound) else { return false };
+    let Some(other) = sessions::entry(&half.partner()) else { return false };
     let (outbound, inbound) = if half.is_outbound() { (half, other) } else { (other, half) };
-    let spared = match cause {
-        CloseCause::Expired => remaining(half, other, &settings.timeouts, now).is_some(),
-        CloseCause::AddressLost => is_current(outbound, run),
+    // Before all else is read: if another half lies there when the session is removed, it is not removed.
+    // SAFETY: a half of the table.
+    ending.identity = unsafe { table::identity(outbound) };
+    let (half, outbound) = (table::read_anew(half), table::read_anew(outbound));
+    if !half.belongs_to(&ending.outbound) {
+        return false;
+    }
+    let spared = match CloseCause::from_number(ending.cause) {
+        CloseCause::Expired => remaining(half, other, &settings.timeouts, ending.now).is_some(),
+        CloseCause::AddressLost => is_current(outbound, ending.run),
         CloseCause::Flushed => false,
     };
     if spared {
-        return Judgement::Spare;
+        return false;
     }
-    describe(&mut ending.report, outbound, inbound, cause, settings);
+    describe(&mut ending.report, outbound, inbound, ending.cause, settings);
     put(&mut ending.outbound, outbound.key());
     put(&mut ending.inbound, inbound.key());
-    ending.created = outbound.created;
     ending.held = Held {
         port: Port { wan: outbound.wan, protocol: outbound.protocol, id: outbound.id },
         flags: outbound.flags & (flags::OVERLAP | flags::ADDRESS_ONLY),
@@ -165,14 +154,14 @@ fn judge(ending: &mut Ending, cause: CloseCause, settings: &Settings, run: Run) 
     let counted = outbound.flags & flags::COUNTED != 0;
     ending.counted = if counted { outbound.from.source } else { Addr::NONE };
     ending.own = outbound.flags & flags::OWN != 0;
-    Judgement::End
+    true
 }
 
 /// Whether a session that the daemon removes for its lost address has in the meantime made room for
 /// one with the current address.
 #[inline(always)]
-fn is_current(outbound: &SessionHalf, run: Run) -> bool {
-    if matches!(run, Run::Hook) {
+fn is_current(outbound: &SessionHalf, run: u8) -> bool {
+    if run == Run::Hook as u8 {
         return false;
     }
     let flags = config::prefix(outbound.address);
@@ -182,12 +171,12 @@ fn is_current(outbound: &SessionHalf, run: Run) -> bool {
 /// Writes a key in whole words. The compiler would call a function that moves byte by byte, since it
 /// cannot know that the key is not part of what is written.
 #[inline(always)]
-fn put(to: &mut FlowKey, key: FlowKey) {
+pub fn put(to: &mut FlowKey, key: FlowKey) {
     // SAFETY: a key has neither padding nor invalid values (`bytemuck::Pod`).
     let words: [u64; 2] = unsafe { mem::transmute(key) };
     let to = ptr::from_mut(to).cast::<u64>();
     for (place, word) in words.into_iter().enumerate() {
-        // SAFETY: a key is two words long, and one in [`Ending`] begins at a multiple of eight bytes.
+        // SAFETY: a key is two words long, and one in the value of a map begins at a multiple of eight bytes.
         unsafe { ptr::write_volatile(to.add(place), word) };
     }
 }
@@ -199,7 +188,7 @@ fn describe(
     report: &mut Event,
     outbound: &SessionHalf,
     inbound: &SessionHalf,
-    cause: CloseCause,
+    cause: u8,
     settings: &Settings,
 ) {
     // Field by field: a whole value would be made on the stack first.
@@ -214,7 +203,7 @@ fn describe(
     report.reason = Reason::SessionClosed as u8;
     report.protocol = outbound.protocol;
     report.wan = outbound.wan;
-    report.cause = cause as u8;
+    report.cause = cause;
     report.zero = [0; 4];
 }
 

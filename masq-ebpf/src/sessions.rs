@@ -2,28 +2,16 @@
 
 use core::ptr;
 
-use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::HashMap,
-    macros::btf_map,
-};
 use masq_common::{
     flow::{FlowKey, TCP, Tuple},
     hop::Ticket,
-    session::{SessionHalf, SessionPair, flags, phase_of, remaining},
+    session::{SessionHalf, flags, phase_of, remaining},
     settings::Settings,
     tcp::{self, Phase},
     time::Tick,
 };
 
-use crate::atomic;
-
-/// Two entries a session. Never an LRU map: that would end living sessions under load. Without
-/// preallocation, so that an empty table costs little. Full: the first packet of a new session is
-/// dropped with [`Reason::SessionTableFull`]; established ones do not notice.
-#[btf_map]
-static SESSIONS: HashMap<FlowKey, SessionHalf, 524_288, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+use crate::{atomic, table};
 
 /// A half as it was found: a copy to act on, and where it lives, to be refreshed.
 pub struct Found {
@@ -35,52 +23,41 @@ pub struct Found {
 /// Looks a packet up.
 #[inline(always)]
 pub fn find(tuple: &Tuple, protocol: u8) -> Option<Found> {
-    // Word by word: the compiler would call a function to clear the three bytes of padding.
-    let words: [u32; 4] = [
-        tuple.source.raw(),
-        tuple.destination.raw(),
-        u32::from(tuple.source_id.raw()) | u32::from(tuple.destination_id.raw()) << 16,
-        u32::from(protocol),
-    ];
-    // SAFETY: the words have the size, the alignment and (on a little-endian machine, as all that
-    // this is built for) the bytes of the key.
-    let key: &FlowKey = unsafe { &*words.as_ptr().cast() };
-    let entry = SESSIONS.get_ptr_mut(key)?;
+    let entry = table::get(&tuple.key(protocol))?;
+    // Whole when its key is seen to be there, and still the same when all has been copied.
+    let generation = table::generation(entry);
     let half = copy(entry);
-    (half.from == *tuple && half.protocol == protocol).then_some(Found { entry, half })
+    let whole = half.belongs_to(&tuple.key(protocol)) && table::generation(entry) == generation;
+    whole.then_some(Found { entry, half })
 }
 
-/// Copies what a packet needs, the key last. The entry may be given to another session at any
-/// moment; the kernel then writes the new value in ascending order, so that a rewrite of the new
-/// session is only ever read together with its key (see [`masq_common::session`]).
+/// Copies what a packet needs. The entry may be given to another session at any moment: who has found a
+/// half and copies it has to ask before and after whether it is still the same one, see [`find`].
 #[inline(always)]
 fn copy(entry: *const SessionHalf) -> SessionHalf {
     macro_rules! read {
         ($field:ident) => {
-            // SAFETY: `entry` comes from a successful lookup: the kernel keeps the memory readable
-            // until the program ends. Volatile, because the order of the reads matters.
+            // SAFETY: `entry` comes from a successful lookup, so it is a part of the table. Volatile,
+            // because the order of the reads matters.
             unsafe { ptr::read_volatile(&raw const (*entry).$field) }
         };
     }
-    let (created, tcp_seen, flags) = (read!(created), read!(tcp_seen), read!(flags));
-    let (protocol, wan, last_seen) = (read!(protocol), read!(wan), read!(last_seen));
-    let (ticket, sequence) = (read!(ticket), read!(sequence));
-    let (id, address) = (read!(id), read!(address));
-    let from = read!(from);
+    // First, since it is written last: what is read after it is not half written.
+    let protocol = read!(protocol);
     SessionHalf {
-        from,
-        address,
-        id,
-        sequence,
-        last_seen,
-        ticket,
+        from: read!(from),
+        address: read!(address),
+        id: read!(id),
+        sequence: read!(sequence),
+        last_seen: read!(last_seen),
+        ticket: read!(ticket),
         packets: 0,
         bytes: 0,
-        created,
-        tcp_seen,
-        flags,
+        created: read!(created),
+        tcp_seen: read!(tcp_seen),
+        flags: read!(flags),
         protocol,
-        wan,
+        wan: read!(wan),
     }
 }
 
@@ -127,12 +104,17 @@ impl Found {
             && flags & !half.tcp_seen & tcp::RST == 0;
         // SAFETY: the entry is readable and writable until the program ends. If it was given to
         // another session since it was copied, that one gets a packet too many and a time stamp
-        // that is not wrong. Counters are added to atomically: both CPUs may see one direction.
+        // that is not wrong, but nothing of what the old one has seen. Counters are added to
+        // atomically: both CPUs may see one direction.
         unsafe {
             if half.last_seen != now && !reset {
                 ptr::write_volatile(&raw mut (*self.entry).last_seen, now);
             }
-            if half.protocol == TCP {
+            let there = &raw const *self.entry;
+            if half.protocol == TCP
+                && ptr::read_volatile(&raw const (*there).from) == half.from
+                && ptr::read_volatile(&raw const (*there).created) == half.created
+            {
                 let seen = tcp::observe(half.tcp_seen, flags);
                 if seen != half.tcp_seen {
                     ptr::write_volatile(&raw mut (*self.entry).tcp_seen, seen);
@@ -151,7 +133,7 @@ impl Found {
 /// packet that has some was there just before them. If it is there, `key` becomes what they leave with.
 #[inline(always)]
 pub fn count(key: &mut FlowKey, packets: u64, bytes: u64) -> bool {
-    let Some(entry) = SESSIONS.get_ptr_mut(*key) else { return false };
+    let Some(entry) = table::get(key) else { return false };
     // SAFETY: as in `entry`, and as in `touch`.
     unsafe {
         if !(*entry).belongs_to(key) {
@@ -180,9 +162,9 @@ pub struct Passed {
 /// or if it has just been given to another key.
 #[inline(always)]
 pub fn entry(key: &FlowKey) -> Option<&'static SessionHalf> {
-    // SAFETY: the kernel keeps the memory readable until the program ends. Fields may change under
-    // our hands if the entry is given to another session; see `retire` for what follows from that.
-    let half = unsafe { &*SESSIONS.get_ptr(key)? };
+    // SAFETY: a part of the table. Fields may change under our hands if the entry is given to another
+    // session; see `retire` for what follows from that.
+    let half = unsafe { &*table::get(key)? };
     half.belongs_to(key).then_some(half)
 }
 
@@ -202,52 +184,18 @@ pub fn is_alive(half: &SessionHalf, settings: &Settings, now: Tick) -> bool {
 /// Lets a connection that is closing begin anew: what both directions have sent is forgotten.
 #[inline(always)]
 pub fn reopen(key: &FlowKey) {
-    let Some(half) = SESSIONS.get_ptr_mut(key) else { return };
+    let Some(half) = table::get(key) else { return };
     // SAFETY: as in `entry`.
-    let Some(other) = SESSIONS.get_ptr_mut(unsafe { (*half).partner() }) else { return };
-    // SAFETY: as in `entry`; at worst another session's phase falls back to "opening".
+    let partner = unsafe { (*half).partner() };
+    let Some(other) = table::get(&partner) else { return };
+    // SAFETY: as in `entry`. Of one and the same session, or one that follows it and is as young.
     unsafe {
-        if matches!(phase_of(&*half, &*other), Phase::Closing | Phase::Reset) {
+        if (*half).belongs_to(key)
+            && (*other).belongs_to(&partner)
+            && matches!(phase_of(&*half, &*other), Phase::Closing | Phase::Reset)
+        {
             ptr::write_volatile(&raw mut (*half).tcp_seen, 0);
             ptr::write_volatile(&raw mut (*other).tcp_seen, 0);
         }
     }
-}
-
-/// Why a pair was not inserted.
-#[derive(Clone, Copy)]
-pub enum Refusal {
-    /// Something answers to the inbound key already.
-    InboundTaken,
-    /// Another CPU has just created a session for the outbound key.
-    OutboundTaken,
-    /// The table is full, or the kernel has no memory.
-    Full,
-}
-
-const EEXIST: i32 = -17;
-
-/// Inserts both halves or none. The inbound half first: it is what makes an external endpoint
-/// unique towards this remote one, and without it no answer would come back.
-#[inline(never)]
-pub fn insert(pair: &SessionPair) -> Result<(), Refusal> {
-    let inbound = pair.inbound.key();
-    match SESSIONS.insert(inbound, pair.inbound, u64::from(BPF_NOEXIST)) {
-        Ok(()) => {}
-        Err(EEXIST) => return Err(Refusal::InboundTaken),
-        Err(_) => return Err(Refusal::Full),
-    }
-    match SESSIONS.insert(pair.outbound.key(), pair.outbound, u64::from(BPF_NOEXIST)) {
-        Ok(()) => Ok(()),
-        Err(code) => {
-            remove(&inbound);
-            Err(if code == EEXIST { Refusal::OutboundTaken } else { Refusal::Full })
-        }
-    }
-}
-
-/// Removes one half; true for exactly one of those that try at the same time.
-#[inline(always)]
-pub fn remove(key: &FlowKey) -> bool {
-    SESSIONS.remove(key).is_ok()
 }

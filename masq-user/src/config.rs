@@ -8,6 +8,7 @@ use masq_common::{
     mapping::SLOTS_PER_WAN,
     ports::Pool,
     settings::{Filtering, HostLimits, MAX_WANS, Settings, Timeouts, switches},
+    table::{self, Slot},
     time::Span,
 };
 
@@ -94,9 +95,9 @@ impl Config {
         self.lans.iter().chain(&self.wans).map(String::as_str)
     }
 
-    /// Entries of the session table: two a session.
+    /// Entries of the session table.
     pub const fn session_entries(&self) -> u32 {
-        self.max_sessions * 2
+        table::entries(self.max_sessions)
     }
 
     /// Entries of the mapping table: never more than sessions, nor than external ports.
@@ -120,16 +121,17 @@ impl Config {
         }
     }
 
-    /// Kernel memory of all tables when full, in bytes. Hash elements by their slab sizes.
+    /// Kernel memory of all tables when full, in bytes; that of sessions and ports is taken at the start.
+    /// Hash elements by their slab sizes.
     pub fn memory(&self) -> u64 {
-        const SESSION_ENTRY: u64 = 128;
+        const SLOT: u64 = size_of::<Slot>() as u64;
         const MAPPING_ENTRY: u64 = 96;
         const PORT_SLOT: u64 = 16;
         const BUCKET: u64 = 16;
         let hash = |entries: u32, size: u64| {
             u64::from(entries) * size + u64::from(entries).next_power_of_two() * BUCKET
         };
-        hash(self.session_entries(), SESSION_ENTRY)
+        u64::from(self.session_entries()) * SLOT
             + hash(self.mapping_entries(), MAPPING_ENTRY)
             + u64::from(self.port_slots()) * PORT_SLOT
     }
@@ -342,7 +344,7 @@ mod tests {
     #[test]
     fn tables_are_sized_by_sessions_and_wans() {
         let config = config("--lan a --wan b --wan c --max-sessions 1000000").unwrap();
-        assert_eq!(config.session_entries(), 2_000_000);
+        assert_eq!(table::sessions(config.session_entries()), 1_000_000);
         assert_eq!(config.port_slots(), 2 * 3 * 65_536);
         assert_eq!(config.mapping_entries(), 2 * 3 * 65_536);
         assert!((250_000_000..400_000_000).contains(&config.memory()), "{}", config.memory());

@@ -107,6 +107,7 @@ impl Plane {
         }
         let mut streams = streams(&mut ebpf, config.trace.is_some())?;
         let mut policy = Policy::take(&mut ebpf)?;
+        let mut sessions = Sessions::take(&mut ebpf)?;
         let (watched, stations) = match &offsets {
             Ok(offsets) => {
                 let watched = next_hops::watch_neighbours(&mut ebpf, pins);
@@ -122,8 +123,10 @@ impl Plane {
             // Packets of the time without a daemon: their senders have sent them again since.
             while streams.slow.next().is_some() {}
             settings.clock_offset = policy.settings.get()?.clock_offset;
+            sessions.check(config.max_sessions)?;
         } else {
             reserve_ports(config, Ports::of(&mut ebpf)?)?;
+            sessions.make(config.max_sessions, [(); 5].map(|()| random()))?;
         }
         policy.settings.set(&settings)?;
         if let Some(why) = &asks_always {
@@ -134,7 +137,7 @@ impl Plane {
         // What was remembered by other settings, or while nobody would say any more that it is not true.
         let _ = forget(&ebpf, false);
         let plane = Self {
-            sessions: Arc::new(Sessions::take(&mut ebpf)?),
+            sessions: Arc::new(sessions),
             accounts: Arc::new(Accounts::take(&mut ebpf)?),
             counters: Counters::take(&mut ebpf)?,
             ports_held: PortsHeld::take(&mut ebpf)?,
@@ -320,10 +323,14 @@ fn settings(config: &Config, next_hops: bool) -> Settings {
     if config.mode == Mode::Kernel {
         settings.switches |= switches::NO_FAST_PATH;
     }
-    // The keys of a hash map are random numbers of the kernel's.
-    let random = RandomState::new().hash_one(0);
+    let random = random();
     settings.pass = [random as u32 | 1, (random >> 32) as u32];
     settings
+}
+
+/// A random number of the kernel's: the keys of a hash map are.
+fn random() -> u64 {
+    RandomState::new().hash_one(0)
 }
 
 /// Keeps the reserved ports of all WANs from LAN hosts.

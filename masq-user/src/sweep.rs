@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, net::Ipv4Addr, rc::Rc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use masq_common::{
     be::Addr,
     event::{CloseCause, RetireRequest},
@@ -31,15 +31,11 @@ use crate::{
     vitals::Pulse,
 };
 
-/// Halves that are read with one system call.
+/// Halves that are read at once.
 const BATCH: usize = 2048;
 
 /// How long the sweeper works before the others get their turn.
 const SLICE: Duration = Duration::from_millis(2);
-
-/// Every so many passes, halves without a partner are looked for too. They are the rest of rare
-/// races; an outbound one would never be answered.
-const ORPHAN_PASS: u64 = 16;
 
 /// Shortest and longest pause between two passes.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -77,8 +73,7 @@ pub async fn run(
             // However loud the calls are, the passes keep a distance.
             sleep_until(ended + PAUSE.0).await;
         }
-        let orphans = passes % ORPHAN_PASS == 0;
-        let pass = Pass { plane: &plane, status: &status, pulse: &pulse, orphans };
+        let pass = Pass { plane: &plane, status: &status, pulse: &pulse };
         let removed = match pass.run(pace.rest).await {
             Ok(removed) => removed,
             Err(error) => {
@@ -103,7 +98,7 @@ pub async fn run(
 pub async fn drop_lost(plane: &Plane, addresses: &[Option<Ipv4Addr>]) -> Result<u64> {
     let mut work = Work::new(plane, Duration::ZERO);
     let mut batches = plane.sessions.batches(BATCH);
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+    while let Some(halves) = batches.next_batch() {
         for half in halves.filter(|half| is_lost(half, addresses)) {
             work.lost.push(half.key());
         }
@@ -157,7 +152,6 @@ struct Pass<'a> {
     plane: &'a Plane,
     status: &'a RefCell<Status>,
     pulse: &'a Pulse,
-    orphans: bool,
 }
 
 impl Pass<'_> {
@@ -166,7 +160,7 @@ impl Pass<'_> {
         let settings = self.plane.policy.borrow().settings.get()?;
         let mut work = Work::new(self.plane, rest);
         let mut batches = self.plane.sessions.batches(BATCH);
-        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        while let Some(halves) = batches.next_batch() {
             let now = clock::now(settings.clock_offset)?;
             self.pick(halves, &settings.timeouts, now, &mut work);
             work.go_on().await?;
@@ -190,10 +184,7 @@ impl Pass<'_> {
             if is_lost(half, addresses) {
                 // Created by a program that had read the old address just before it changed.
                 work.lost.push(half.key());
-            } else if half.is_outbound() && (self.orphans || may_be_over(half, timeouts, now))
-                || self.orphans && may_be_over(half, timeouts, now)
-            {
-                // An outbound half without a partner may be kept busy by its own packets.
+            } else if half.is_outbound() && may_be_over(half, timeouts, now) {
                 work.expired.push(half.key());
             }
         }

@@ -3,6 +3,7 @@
 mod below;
 mod fast;
 mod fragments;
+mod homes;
 mod icmp;
 mod limits;
 mod malformed;

@@ -127,7 +127,7 @@ fn only_a_syn_and_a_request_open_sessions() {
 fn what_cannot_be_translated_is_dropped() {
     let mut bench = Bench::new(&OBJECT);
     bench.install(UDP, INSIDE, 61_001, REMOTE);
-    let mut cases: Vec<_> = [("IGMP", 2), ("AH", 51)]
+    let mut cases: Vec<_> = [("IGMP", 2), ("AH", 51), ("no protocol", 0)]
         .map(|(name, protocol)| {
             let packet = Packet::new(HOST_A, SERVER_1, protocol, &[0x5a; 32]).bytes();
             (name, packet, UnsupportedProtocol)

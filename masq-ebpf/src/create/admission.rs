@@ -71,6 +71,9 @@ impl Arrival<'_> {
         let request = Request::new(skb, settings, &key, outside, now, flags, progress);
         let held = Held { port, flags: 0 };
         let mut insertion = pair::insert(&request, held);
+        if insertion == pair::Insertion::InTheWay {
+            insertion = pair::make_room(&request);
+        }
         if insertion == pair::Insertion::RoomMade {
             insertion = pair::insert(&request, held);
         }
@@ -80,7 +83,10 @@ impl Arrival<'_> {
         match insertion {
             pair::Insertion::Done | pair::Insertion::Adopted => Ok(()),
             pair::Insertion::Full => Err(Reason::SessionTableFull),
-            pair::Insertion::RoomMade | pair::Insertion::Taken => Err(Reason::NoSession),
+            pair::Insertion::Busy => Err(Reason::MappingRetiring),
+            pair::Insertion::InTheWay | pair::Insertion::RoomMade | pair::Insertion::Taken => {
+                Err(Reason::NoSession)
+            }
         }
     }
 }

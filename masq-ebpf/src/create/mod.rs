@@ -251,18 +251,23 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
         return i64::from(reason != Reason::PortsExhausted as u8);
     }
     let held = answer.held(request);
-    match pair::insert(request, held) {
+    let mut insertion = pair::insert(request, held);
+    if insertion == pair::Insertion::InTheWay {
+        insertion = pair::make_room(request);
+    }
+    match insertion {
         pair::Insertion::Done => {
             request.progress.failure = Reason::SessionOpened as u8;
             return 1;
         }
         pair::Insertion::RoomMade => {}
-        pair::Insertion::Taken => request.step_aside(),
+        pair::Insertion::Taken | pair::Insertion::InTheWay => request.step_aside(),
         pair::Insertion::Adopted => {
             request.progress.failure = Reason::SessionOpened as u8;
             request.progress.adopted = 1;
         }
         pair::Insertion::Full => request.progress.failure = Reason::SessionTableFull as u8,
+        pair::Insertion::Busy => request.progress.failure = Reason::MappingRetiring as u8,
     }
     retire::let_go(held);
     let ended = request.progress.failure != Reason::PortsExhausted as u8;

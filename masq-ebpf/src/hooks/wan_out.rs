@@ -131,7 +131,11 @@ pub fn ensure<const LINK: usize>(
     match state(full, device, settings, now) {
         State::Usable => return Ok(()),
         State::Gone(cause) => {
-            retire::session(&full.key, cause, settings, now, retire::Run::Hook);
+            let ended = retire::session(&full.key, cause, settings, now, retire::Run::Hook);
+            if !ended && matches!(state(full, device, settings, now), State::Gone(_)) {
+                // It is there still, and must not be taken for a new one.
+                return Err(Reason::MappingRetiring);
+            }
         }
         State::None => {}
         State::Forged => return Err(Reason::SpoofedSource),

@@ -88,7 +88,7 @@ fn memory(config: &Config, kernel: &Kernel) -> Vec<Finding> {
     const CHECK: &str = "kernel.memory";
     let (Some(all), need) = (kernel.memory, config.memory()) else { return Vec::new() };
     let mib = |bytes: u64| bytes >> 20;
-    let text = format!("{} sessions can take {} MiB", config.max_sessions, mib(need));
+    let text = format!("{} sessions take up to {} MiB", config.max_sessions, mib(need));
     let finding = if need > all / 10 * 8 {
         let text = format!("{text}, and the machine has {} MiB", mib(all));
         Finding::fatal(CHECK, text).advice("choose a smaller --max-sessions")

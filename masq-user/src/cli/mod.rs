@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::Ipv4Net;
-use masq_common::ports::Pool;
+use masq_common::{ports::Pool, table::MAX_SESSIONS};
 
 pub use check::MachineArgs;
 pub use completions::{CompletionsArgs, ManualArgs};
@@ -182,7 +182,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "auto|off|BYTES", default_value = "auto")]
     pub mss_clamp: MssClamp,
 
-    /// How many sessions at most; a million take about 300 MB while they live.
+    /// How many sessions at most: the table takes 224 bytes for each from the start on, 56 MiB by
+    /// default
     #[arg(long, value_name = "N", default_value_t = 262_144,
           value_parser = clap::value_parser!(u32).range(1..=MAX_SESSIONS as i64))]
     pub max_sessions: u32,
@@ -270,9 +271,6 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "LEVEL", hide = true)]
     pub trace: Option<TraceLevel>,
 }
-
-/// Highest `--max-sessions`: two entries each have to fit the 32-bit size of a kernel map.
-pub const MAX_SESSIONS: u32 = 1 << 28;
 
 /// Options of `masq stats`.
 #[derive(Args, Debug)]

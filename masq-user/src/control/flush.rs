@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use masq_common::{
     event::{CloseCause, RetireRequest},
     flow::FlowKey,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{clock, maps::Sessions};
 
-/// Halves that are read with one system call.
+/// Halves that are read at once.
 const BATCH: usize = 4096;
 
 /// Which sessions are to be removed.
@@ -88,13 +88,13 @@ fn choose(
 ) -> Result<()> {
     let began = clock::now(settings.clock_offset)?;
     let mut batches = sessions.batches(BATCH);
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+    while let Some(halves) = batches.next_batch() {
         let now = clock::now(settings.clock_offset)?;
         let judge = Judge { sessions, timeouts: &settings.timeouts, now };
         let mut chosen = Vec::new();
         for half in halves.filter(|half| half.is_outbound()) {
             let is_older = half.created.later(began) == began;
-            if is_older && judge.one(half, filter)? == Verdict::Matches {
+            if is_older && judge.one(half, filter) == Verdict::Matches {
                 chosen.push(half.key());
             }
         }

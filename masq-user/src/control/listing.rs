@@ -1,14 +1,12 @@
 //! The list of sessions: from halves in the table to lines of the answer.
 //!
-//! The table is read once, in batches, and each session is sent as soon as both its halves have been
-//! seen ([`Pairs`]). To count sessions, most times one half is enough.
+//! The table is read once, in batches; to an outbound half that is wanted the other one is looked up. To
+//! count sessions, most times one half is enough.
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use masq_common::{
-    flow::FlowKey,
-    reason::Reason,
     session::{SessionPair, remaining},
     settings::Settings,
     time::{Span, Tick},
@@ -16,15 +14,14 @@ use masq_common::{
 
 use super::{
     lines::Lines,
-    pairs::{self, LookUp, Pairs},
     proto::{Answer, End, Query},
     ranking::{MOST, Ranking, Sort},
     server::{Reply, Subject},
-    session::{Judge, Verdict, ends, ends_of, phase, session},
+    session::{Judge, Verdict, ends, phase, session},
 };
 use crate::{clock, maps::Sessions};
 
-/// Halves that are read with one system call.
+/// Halves that are read at once.
 const BATCH: usize = 4096;
 
 /// Answers a query.
@@ -36,14 +33,12 @@ pub async fn list(subject: &Subject, query: Query, reply: &mut Reply) -> Result<
     let sessions = Arc::clone(&subject.plane.sessions);
     let settings = subject.plane.policy.borrow().settings.get()?;
     let wans = subject.config.get().wans.clone();
-    let number = subject.plane.counters.live(Reason::SessionOpened, Reason::SessionClosed)?;
-    let number = usize::try_from(number).unwrap_or(usize::MAX);
     let progress = query.progress;
     let work = move |mut lines: Lines| {
         let end = if query.count && query.filter.phase.is_none() {
             count(&sessions, &settings, &query, &mut lines)?
         } else {
-            let mut list = List::new(&query, &wans, &settings, &mut lines, number);
+            let mut list = List::new(&query, &wans, &settings, &mut lines);
             list.walk(&sessions)?;
             list.finish()?
         };
@@ -52,8 +47,7 @@ pub async fn list(subject: &Subject, query: Query, reply: &mut Reply) -> Result<
     reply.relay(progress, work).await
 }
 
-/// Counts sessions. Whether one lives is asked of its second half only if the first leaves it open: that
-/// is a system call.
+/// Counts sessions. Whether one lives is asked of its second half only if the first leaves it open.
 fn count(
     sessions: &Sessions,
     settings: &Settings,
@@ -62,11 +56,11 @@ fn count(
 ) -> Result<End> {
     let mut end = End::default();
     let mut batches = sessions.batches(BATCH);
-    while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+    while let Some(halves) = batches.next_batch() {
         let now = clock::now(settings.clock_offset)?;
         let judge = Judge { sessions, timeouts: &settings.timeouts, now };
         for half in halves.filter(|half| half.is_outbound()) {
-            match judge.one(half, &query.filter)? {
+            match judge.one(half, &query.filter) {
                 Verdict::Matches if query.limit == Some(end.matched) => return Ok(end),
                 Verdict::Matches => end.matched += 1,
                 Verdict::Expired => end.expired += 1,
@@ -84,8 +78,6 @@ struct List<'a> {
     wans: &'a [String],
     settings: &'a Settings,
     lines: &'a mut Lines,
-    /// Sessions in the table, about.
-    number: usize,
     /// The first ones, with the time at which they were seen, if an order is wanted.
     first: Option<(Sort, Ranking<(SessionPair, Tick)>)>,
     end: End,
@@ -98,41 +90,30 @@ impl<'a> List<'a> {
         wans: &'a [String],
         settings: &'a Settings,
         lines: &'a mut Lines,
-        number: usize,
     ) -> Self {
         let limit = query.limit.unwrap_or(MOST) as usize;
         let first = query
             .sort
             .filter(|_| !query.count)
             .map(|sort| (sort, Ranking::new(limit, query.reverse)));
-        Self { query, wans, settings, lines, number, first, end: End::default(), now: Tick(0) }
+        Self { query, wans, settings, lines, first, end: End::default(), now: Tick(0) }
     }
 
     /// Goes through the table once.
     fn walk(&mut self, sessions: &Sessions) -> Result<()> {
         let offset = self.settings.clock_offset;
-        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
-        let mut pairs = Pairs::new(self.number, look_up);
         let mut batches = sessions.batches(BATCH);
-        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        while let Some(halves) = batches.next_batch() {
             self.now = clock::now(offset)?;
-            for half in halves {
-                if self.query.filter.matches_ends(&ends_of(half))
-                    && let Some(pair) = pairs.meet(half)?
-                    && self.is_enough(&pair)?
+            for half in halves.filter(|half| half.is_outbound()) {
+                if self.query.filter.matches_ends(&ends(half))
+                    && let Some(inbound) = sessions.partner(half)
+                    && self.is_enough(&SessionPair { outbound: *half, inbound })?
                 {
                     return Ok(());
                 }
             }
             self.lines.beat(self.end.matched)?;
-        }
-        self.now = clock::now(offset)?;
-        for key in pairs.into_rest() {
-            if let Some(pair) = pairs::left_over(&key, look_up)?
-                && self.is_enough(&pair)?
-            {
-                return Ok(());
-            }
         }
         Ok(())
     }

@@ -11,7 +11,6 @@ mod follow;
 pub mod hosts;
 mod lines;
 mod listing;
-mod pairs;
 pub mod proto;
 mod pulse;
 pub mod ranking;

@@ -1,6 +1,5 @@
 //! What the halves of a session tell: its ends, whether it lives, and all that is shown of it.
 
-use anyhow::Result;
 use masq_common::{
     be::{Addr, Id},
     flow::{ICMP, TCP},
@@ -11,7 +10,6 @@ use masq_common::{
 
 use super::{
     filter::{Ends, Filter},
-    pairs,
     proto::{Endpoint, Session, protocol_name},
 };
 use crate::{maps::Sessions, sweep::may_be_over};
@@ -27,8 +25,7 @@ pub enum Verdict {
     Other,
 }
 
-/// Tells of a half what is true of its session, looking at the other half only if it has to: that is a
-/// system call.
+/// Tells of a half what is true of its session, looking at the other half only if it has to.
 pub struct Judge<'a> {
     /// The table.
     pub sessions: &'a Sessions,
@@ -40,26 +37,23 @@ pub struct Judge<'a> {
 
 impl Judge<'_> {
     /// What is true of the session of an outbound half.
-    ///
-    /// # Errors
-    /// If the table cannot be read.
-    pub fn one(&self, half: &SessionHalf, filter: &Filter) -> Result<Verdict> {
+    pub fn one(&self, half: &SessionHalf, filter: &Filter) -> Verdict {
         if !filter.matches_ends(&ends(half)) {
-            return Ok(Verdict::Other);
+            return Verdict::Other;
         }
         if filter.phase.is_none() && !may_be_over(half, self.timeouts, self.now) {
-            return Ok(Verdict::Matches);
+            return Verdict::Matches;
         }
         // It may have gone since it was read.
-        let Some(other) = self.sessions.get(&half.partner())? else {
-            return Ok(Verdict::Other);
+        let Some(other) = self.sessions.partner(half) else {
+            return Verdict::Other;
         };
         let matches = filter.matches_phase(phase(half, &other));
-        Ok(match remaining(half, &other, self.timeouts, self.now) {
+        match remaining(half, &other, self.timeouts, self.now) {
             None => Verdict::Expired,
             Some(_) if matches => Verdict::Matches,
             Some(_) => Verdict::Other,
-        })
+        }
     }
 }
 
@@ -70,7 +64,13 @@ pub fn phase(outbound: &SessionHalf, inbound: &SessionHalf) -> Option<&'static s
 
 /// The ends of a session, told by either half.
 pub fn ends_of(half: &SessionHalf) -> Ends {
-    if half.is_outbound() { ends(half) } else { ends(&pairs::partner_of(half)) }
+    if half.is_outbound() { ends(half) } else { ends(&outbound_of(half)) }
+}
+
+/// The outbound half of a session, as it was when the session was opened, told by the inbound one.
+fn outbound_of(half: &SessionHalf) -> SessionHalf {
+    let end = (half.from.destination, half.from.destination_id);
+    SessionHalf::new(half.partner(), end, half.flags | flags::OUTBOUND, half.wan, half.created)
 }
 
 /// The ends of a session, told by its outbound half.

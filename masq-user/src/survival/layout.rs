@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use aya::maps::MapInfo;
 use aya_obj::{EbpfSectionKind, Object};
-use masq_common::abi::maps;
+use masq_common::{abi::maps, table};
 
 use super::pins::Pins;
 use crate::config::Config;
@@ -41,8 +41,8 @@ pub fn definitions(object: &[u8], except: &str) -> Result<Vec<Definition>> {
     Ok(definitions)
 }
 
-/// Sizes that are not the object's: they depend on the configuration. Those of hash maps may differ
-/// from what is wanted, at the price of another limit.
+/// Sizes that are not the object's: they depend on the configuration. Those of sessions and mappings may
+/// differ from what is wanted, at the price of another limit.
 pub fn sizes(config: &Config) -> [(&'static str, u32); 3] {
     [
         (maps::SESSIONS, config.session_entries()),
@@ -51,8 +51,8 @@ pub fn sizes(config: &Config) -> [(&'static str, u32); 3] {
     ]
 }
 
-/// Demands that every map is pinned and fits; else says which one does not. Returns how many entries
-/// the session table has.
+/// Demands that every map is pinned and fits; else says which one does not. Returns for how many
+/// sessions the table is.
 pub fn check(definitions: &[Definition], config: &Config, pins: &Pins) -> Result<u32, String> {
     let mut sessions = 0;
     for wanted in definitions {
@@ -71,7 +71,7 @@ pub fn check(definitions: &[Definition], config: &Config, pins: &Pins) -> Result
             return Err(format!("map {name} has another size"));
         }
         if name == maps::SESSIONS {
-            sessions = info.max_entries();
+            sessions = table::sessions(info.max_entries());
         }
     }
     Ok(sessions)

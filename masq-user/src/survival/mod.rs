@@ -118,8 +118,8 @@ pub fn inherit(
             let checked =
                 suits(&manifest, wanted).and_then(|()| layout::check(definitions, config, &pins));
             match checked {
-                Ok(entries) => {
-                    adjust(config, wanted, &manifest, entries / 2);
+                Ok(sessions) => {
+                    adjust(config, wanted, &manifest, sessions);
                     return Ok(Heritage { adopted: Some(manifest), ..heritage });
                 }
                 Err(why) => (Some(manifest), why),

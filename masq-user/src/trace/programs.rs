@@ -48,7 +48,7 @@ impl Recipe {
     pub fn new(plane: &Plane, config: &Config, pins: &Pins) -> Result<Self> {
         let pins = plane::paths(pins)?;
         // By a descriptor that is here: the kernel opens maps by number for CAP_SYS_ADMIN only.
-        let ours = plane.sessions.id()?;
+        let ours = plane.sessions.id();
         for (name, path) in &pins {
             let pinned = MapInfo::from_pin(path).with_context(|| {
                 format!("the table {name} is pinned no more; `masq run` after `masq stop` helps")

@@ -87,7 +87,7 @@ pub fn kind(packet: &[u8], ip: &Ip) -> Kind {
             None if is_error(transport[0]) => Kind::Error(quote(packet, ip)),
             None => Kind::OtherMessage,
         },
-        AH | IGMP => Kind::Foreign,
+        0 | AH | IGMP => Kind::Foreign,
         _ => Kind::Flow(Flow { key: addresses(ip), opens: true, syn: false }),
     }
 }

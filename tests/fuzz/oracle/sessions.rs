@@ -118,7 +118,7 @@ impl Sessions {
             });
         let class = protocol == ICMP || (inside.1 < 1024) == (external.1 < 1024);
         mirrored
-            && !matches!(protocol, AH | IGMP)
+            && !matches!(protocol, 0 | AH | IGMP)
             && external.0 == ROUTER_WAN
             && half.to.destination == remote
             && same

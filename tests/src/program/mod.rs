@@ -9,6 +9,7 @@ mod below;
 mod bench;
 mod counting;
 mod raw;
+mod table;
 mod tables;
 
 use std::collections::BTreeMap;

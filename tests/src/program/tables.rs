@@ -18,7 +18,7 @@ use masq_common::{
     session::{SessionHalf, SessionPair},
     settings::{Device, Settings, caps, prefix, role},
     slow::Head,
-    tcp,
+    table, tcp,
     time::Tick,
     trace,
 };
@@ -27,7 +27,7 @@ use masq_user::next_hops::{self, Offsets};
 use crate::{
     lab::{MAC_ROUTER_LAN, MAC_ROUTER_WAN, ROUTER_LAN, ROUTER_WAN},
     packet::{Endpoint, Packet},
-    program::{below, counting, mac},
+    program::{below, counting, mac, table::Table},
 };
 
 /// Entries of the session and mapping tables: two for each session.
@@ -83,11 +83,12 @@ impl Tables {
         loader.override_global(below::STATION_ADDRESS, &station, true);
         loader.override_global(TRACED, &traced, true);
         let ebpf = loader
-            .map_max_entries(maps::SESSIONS, entries)
+            .map_max_entries(maps::SESSIONS, table::entries(entries / 2))
             .map_max_entries(maps::MAPPINGS, entries)
             .load(object)
             .unwrap_or_else(|e| panic!("the kernel refused the maps of masq: {e:?}"));
         let caps = if ethernet { caps::ETHERNET | caps::XDP_TRANSMIT } else { 0 };
+        Table::of(ebpf.map(maps::SESSIONS).expect("the session table")).make(entries / 2);
         let mut tables = Self { ebpf, wan, caps, mss: 0, external: None };
         tables.set_settings(&Settings::DEFAULT);
         tables.set_wan_address(ROUTER_WAN.into());
@@ -242,10 +243,9 @@ impl Tables {
         let mapping = Mapping { generation, external: half.id, zero: 0 };
         let mut mappings: HashMap<_, MappingKey, Mapping> = typed(self.map_mut(maps::MAPPINGS));
         mappings.insert(key, mapping, 0).expect("write a mapping");
-        let mut sessions: HashMap<_, FlowKey, SessionHalf> = typed(self.map_mut(maps::SESSIONS));
-        for half in [pair.outbound, pair.inbound] {
-            sessions.insert(half.key(), half, 0).expect("write a session");
-        }
+        let mut table = self.table();
+        table.insert(pair.outbound);
+        table.insert(pair.inbound);
     }
 
     /// Makes the external port of a session held by its inside endpoint once more.
@@ -270,9 +270,12 @@ impl Tables {
 
     /// All halves.
     pub fn sessions(&self) -> Vec<SessionHalf> {
-        let map = self.ebpf.map(maps::SESSIONS).expect("the session table");
-        let map: HashMap<&MapData, FlowKey, SessionHalf> = map.try_into().expect("a hash map");
-        map.iter().map(|entry| entry.expect("read the session table").1).collect()
+        self.table().halves()
+    }
+
+    /// The memory of the session table.
+    pub fn table(&self) -> Table {
+        Table::of(self.ebpf.map(maps::SESSIONS).expect("the session table"))
     }
 
     /// The mappings: inside endpoint and external port.
@@ -342,10 +345,9 @@ impl Tables {
 
     /// Removes all halves, but not their mappings.
     pub fn forget_sessions(&mut self) {
-        let keys: Vec<_> = self.sessions().iter().map(SessionHalf::key).collect();
-        let mut sessions: HashMap<_, FlowKey, SessionHalf> = typed(self.map_mut(maps::SESSIONS));
-        for key in keys {
-            sessions.remove(&key).expect("remove a session");
+        let mut table = self.table();
+        for half in table.halves() {
+            table.remove(&half.key());
         }
     }
 

@@ -16,20 +16,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use masq_common::{
-    flow::FlowKey,
-    session::SessionPair,
+    session::SessionHalf,
     settings::Settings,
-    time::{Span, TICK_SHIFT, Tick},
+    time::{Span, TICK_SHIFT},
 };
 use tokio::time::{Instant, sleep_until};
 
 use self::{board::Board, memory::Memory};
 use super::{
     aside::{Aside, Teller},
-    filter::{Ends, Filter},
-    pairs::{self, LookUp, Pairs},
+    filter::Filter,
     proto::{Answer, Top, TopQuery, TopSession},
     server::{Reply, Subject},
     session,
@@ -120,10 +118,8 @@ impl Look {
         let Self { sessions, settings, filter, .. } = self;
         let mut board = Board::new(self.limit);
         memory.begin(self.elapsed.map(ticks));
-        let look_up: LookUp<'_> = &|key: &FlowKey| sessions.get(key);
-        let mut pairs = Pairs::new(0, look_up);
         let mut batches = sessions.batches(BATCH);
-        while let Some(halves) = batches.next_batch().context("cannot read the session table")? {
+        while let Some(halves) = batches.next_batch() {
             let now = clock::now(settings.clock_offset)?;
             for half in halves {
                 let sent = memory.sent(half, now);
@@ -132,21 +128,12 @@ impl Look {
                 if !filter.matches_ends(&ends) {
                     continue;
                 }
-                if filter.phase.is_none() {
+                // The only condition that takes both halves.
+                if filter.phase.is_none() || self.is_in_phase(half) {
                     board.rank(half, &ends, sent, now);
-                } else if let Some(pair) = pairs.meet(half)? {
-                    // The only condition that takes both halves.
-                    rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
                 }
             }
             teller.check()?;
-        }
-        let now = clock::now(settings.clock_offset)?;
-        for key in pairs.into_rest() {
-            if let Some(pair) = pairs::left_over(&key, look_up)? {
-                let ends = session::ends(&pair.outbound);
-                rank_by_phase(&pair, &ends, filter, memory, &mut board, now);
-            }
         }
         let not_remembered = memory.end();
         let shown = self.candidates(&board, memory)?;
@@ -154,6 +141,16 @@ impl Look {
             elapsed_ms: self.elapsed.map(|elapsed| elapsed.as_millis() as u64),
             not_remembered,
             ..board.finish(shown, PerSecond(self.elapsed))
+        })
+    }
+
+    /// Whether a session, told by either half, is in the phase that is looked for.
+    fn is_in_phase(&self, half: &SessionHalf) -> bool {
+        let other = self.sessions.partner(half);
+        other.is_some_and(|other| {
+            let (outbound, inbound) =
+                if half.is_outbound() { (half, &other) } else { (&other, half) };
+            self.filter.matches_phase(session::phase(outbound, inbound))
         })
     }
 
@@ -165,8 +162,8 @@ impl Look {
         let mut found = Vec::new();
         for key in board.candidates() {
             // They may have gone since.
-            let Some(outbound) = sessions.get(&key)? else { continue };
-            let Some(inbound) = sessions.get(&outbound.partner())? else { continue };
+            let Some(outbound) = sessions.get(&key) else { continue };
+            let Some(inbound) = sessions.get(&outbound.partner()) else { continue };
             let ends = session::ends(&outbound);
             let shown = session::session(&outbound, &inbound, &ends, &settings.timeouts, now, wans);
             found.extend(shown.map(|session| TopSession {
@@ -176,23 +173,6 @@ impl Look {
             }));
         }
         Ok(found)
-    }
-}
-
-/// Sums and ranks both halves of a session if its phase is the one that is looked for.
-fn rank_by_phase(
-    pair: &SessionPair,
-    ends: &Ends,
-    filter: &Filter,
-    memory: &Memory,
-    board: &mut Board,
-    now: Tick,
-) {
-    let SessionPair { outbound, inbound } = pair;
-    if filter.matches_phase(session::phase(outbound, inbound)) {
-        for half in [outbound, inbound] {
-            board.rank(half, ends, memory.last_sent(&half.key()), now);
-        }
     }
 }
 
