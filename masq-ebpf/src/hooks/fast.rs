@@ -1,8 +1,8 @@
 //! Established flows, both directions: look up, ask for the next hop, rewrite, redirect.
 //!
 //! Cost for each packet: one read of the coarse clock; session, next hop, generation, settings and counter
-//! are elements of arrays, which are read without a call. Whoever
-//! has no next hop that holds also pays for a FIB lookup and two or three lookups of devices.
+//! are elements of arrays, which are read without a call. Whoever has no next hop that holds also pays for a
+//! FIB lookup and two or three lookups of devices.
 
 use masq_common::{
     reason::Reason,
