@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Version of everything in this module.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Names of the maps: each is owned by one module of the kernel side.
 pub mod maps {
@@ -31,6 +31,8 @@ pub mod maps {
     pub const SESSIONS: &str = "SESSIONS";
     /// Hash: [`MappingKey`](crate::mapping::MappingKey) to [`Mapping`](crate::mapping::Mapping).
     pub const MAPPINGS: &str = "MAPPINGS";
+    /// [`Making`](crate::mapping::Making) of the inside endpoints.
+    pub const ENDPOINTS: &str = "ENDPOINTS";
     /// Array: [`slot_index`](crate::mapping::slot_index) to
     /// [`PortSlot`](crate::mapping::PortSlot).
     pub const PORTS: &str = "PORTS";

@@ -14,7 +14,7 @@ use aya_ebpf::{btf_maps::Array, helpers::bpf_loop, macros::btf_map};
 use masq_common::{
     flow::{FlowKey, NONE},
     session::{SessionHalf, SessionPair},
-    table::{Count, Header, MOST, NEAR, RESERVED, Slot, State},
+    table::{Count, Header, MOST, NEAR, REACH, RESERVED, Slot, State, distance},
 };
 
 use crate::atomic;
@@ -25,7 +25,7 @@ const BPF_F_MMAPABLE: usize = 1 << 10;
 /// The loader gives it its size, and the daemon its header. The daemon maps it into its memory to read it,
 /// for which the kernel lets it begin where a page does: a place is one line of the caches.
 #[btf_map]
-static SESSIONS: Array<Slot, { (RESERVED + NEAR) as usize }, BPF_F_MMAPABLE> = Array::new();
+static SESSIONS: Array<Slot, { (RESERVED + REACH) as usize }, BPF_F_MMAPABLE> = Array::new();
 
 /// How often somebody tries to lock a home that is not free: some ten times as long as it is held.
 const PATIENCE: u32 = 256;
@@ -50,6 +50,17 @@ pub fn get(key: &FlowKey) -> Option<*mut SessionHalf> {
     let slot = find(addresses, rest);
     // SAFETY: an element of an array.
     (!slot.is_null()).then(|| unsafe { &raw mut (*slot).half })
+}
+
+/// Has the CPU begin to fetch the home of a key, which will be needed some hundred instructions from now. It waits
+/// for it at the next atomic instruction, or once it can go no further ahead.
+#[inline(always)]
+pub fn prefetch(key: &FlowKey) {
+    let [addresses, rest] = key.words();
+    if let Some(slot) = SESSIONS.get_ptr(home_of(addresses, rest)) {
+        // Read, and thrown away.
+        state(slot);
+    }
 }
 
 /// Which of the halves that may come one after the other at a place lies there: the part of its state that
@@ -79,7 +90,9 @@ fn find(addresses: u64, rest: u64) -> *mut Slot {
         if near == 0 {
             break;
         }
-        let Some(slot) = SESSIONS.get_ptr_mut(home + near.trailing_zeros()) else { break };
+        let Some(slot) = SESSIONS.get_ptr_mut(home + distance(near.trailing_zeros())) else {
+            break;
+        };
         if holds(slot, words) {
             return slot;
         }
@@ -88,7 +101,7 @@ fn find(addresses: u64, rest: u64) -> *mut Slot {
     ptr::null_mut()
 }
 
-/// How far behind its home a half lies; [`NEAR`] if there is none. For whoever has locked the home.
+/// At which of the places of its home a half lies; [`NEAR`] if at none. For whoever has locked the home.
 #[inline(never)]
 fn step_of(home: u32, addresses: u64, rest: u64) -> u32 {
     let Some(slot) = SESSIONS.get_ptr(home) else { return NEAR };
@@ -98,7 +111,7 @@ fn step_of(home: u32, addresses: u64, rest: u64) -> u32 {
             break;
         }
         let step = near.trailing_zeros();
-        let Some(slot) = SESSIONS.get_ptr(home + step) else { break };
+        let Some(slot) = SESSIONS.get_ptr(home + distance(step)) else { break };
         if holds(slot, [addresses, rest]) {
             return step;
         }
@@ -166,17 +179,17 @@ fn words(key: &FlowKey) -> [u64; 2] {
 /// What the loops of [`lock`] and [`take`] carry.
 struct Search {
     home: u32,
-    /// The place that was found; 0 while there is none.
-    place: u32,
+    /// One more than the number of the place that was found; 0 while there is none.
+    found: u32,
 }
 
 /// Locks a home; whether it was possible.
 #[inline(always)]
 fn lock(home: u32) -> bool {
-    let mut search = Search { home, place: 0 };
+    let mut search = Search { home, found: 0 };
     // SAFETY: the callback has the signature that the helper calls, and `search` outlives the call.
     unsafe { bpf_loop(PATIENCE, try_to_lock as *mut c_void, (&raw mut search).cast(), 0) };
-    search.place != 0
+    search.found != 0
 }
 
 /// One step of [`lock`].
@@ -190,7 +203,7 @@ unsafe extern "C" fn try_to_lock(_: u32, search: *mut Search) -> i64 {
     // SAFETY: an aligned word of an element of an array, which is only changed atomically.
     let done = unsafe { atomic::swap(&raw mut (*slot).state, state.0, locked.0) };
     if done {
-        search.place = search.home;
+        search.found = 1;
     }
     done.into()
 }
@@ -327,22 +340,22 @@ fn insert_locked(
     answer::DONE
 }
 
-/// Lays a half down as near to its home, which is locked, as there is a place; how far behind it that is, or
-/// [`NEAR`] if there is none.
+/// Lays a half down at the first place of its home, which is locked, that is free; which one that is, or [`NEAR`] if
+/// there is none.
 #[inline(never)]
 fn put(half: &SessionHalf, home: u32) -> u32 {
     let Some(first) = SESSIONS.get_ptr(home) else { return NEAR };
     if state(first).near().count_ones() >= MOST {
         return NEAR;
     }
-    let mut search = Search { home, place: 0 };
+    let mut search = Search { home, found: 0 };
     // SAFETY: the callback has the signature that the helper calls, and `search` outlives the call.
     unsafe { bpf_loop(NEAR, try_to_take as *mut c_void, (&raw mut search).cast(), 0) };
-    let step = search.place.wrapping_sub(home);
-    if search.place == 0 || step >= NEAR {
+    let step = search.found.wrapping_sub(1);
+    if step >= NEAR {
         return NEAR;
     }
-    let Some(slot) = SESSIONS.get_ptr_mut(search.place) else { return NEAR };
+    let Some(slot) = SESSIONS.get_ptr_mut(home + distance(step)) else { return NEAR };
     // SAFETY: an element of an array; whoever has taken a place is the only one who writes a half there.
     unsafe { write(&raw mut (*slot).half, half) };
     change(home, 1 << step);
@@ -354,14 +367,13 @@ fn put(half: &SessionHalf, home: u32) -> u32 {
 unsafe extern "C" fn try_to_take(step: u32, search: *mut Search) -> i64 {
     // SAFETY: called by `bpf_loop` with the pointer that `put` has passed.
     let search = unsafe { &mut *search };
-    let place = search.home + step;
-    let Some(slot) = SESSIONS.get_ptr_mut(place) else { return 1 };
+    let Some(slot) = SESSIONS.get_ptr_mut(search.home + distance(step)) else { return 1 };
     let state = state(slot);
     let Some(taken) = state.taken() else { return 0 };
     // SAFETY: an aligned word of an element of an array, which is only changed atomically.
     let done = unsafe { atomic::swap(&raw mut (*slot).state, state.0, taken.0) };
     if done {
-        search.place = place;
+        search.found = step + 1;
     }
     done.into()
 }
@@ -380,16 +392,17 @@ unsafe fn write(to: *mut SessionHalf, half: *const SessionHalf) {
     }
 }
 
-/// Takes a half away from a place so far behind its home, which is locked.
+/// Takes a half away from one of the places of its home, which is locked.
 #[inline(never)]
 fn clear(home: u32, step: u32) {
     let step = step & 63;
-    let Some(slot) = SESSIONS.get_ptr_mut(home + step) else { return };
+    let place = home + distance(step);
+    let Some(slot) = SESSIONS.get_ptr_mut(place) else { return };
     // SAFETY: an element of an array, which holds the half for as long as its home is locked.
     unsafe { ptr::write_volatile(&raw mut (*slot).half.protocol, NONE) };
     // No more of this home's before it may be another's.
     change(home, (1_u64 << step).wrapping_neg());
-    change(home + step, State::TAKEN.wrapping_neg());
+    change(place, State::TAKEN.wrapping_neg());
 }
 
 /// Removes both halves of a session, if the outbound one is still the one of this [`identity`] and the other
@@ -425,7 +438,7 @@ fn remove_locked(
     if out_step >= NEAR || in_step >= NEAR {
         return false;
     }
-    let Some(slot) = SESSIONS.get_ptr(out_home + out_step) else { return false };
+    let Some(slot) = SESSIONS.get_ptr(out_home + distance(out_step)) else { return false };
     // SAFETY: an element of an array, which holds the half for as long as its home is locked.
     let half = unsafe { &(*slot).half };
     // SAFETY: a half of the table.

@@ -11,13 +11,16 @@ use masq_common::{
     be::Id,
     event::CloseCause,
     flow::{FlowKey, Tuple, UDP},
-    reason::Reason::{InboundFast, MappingRetiring, OutboundFast, OutboundSlow, SessionTableFull},
-    table::{MOST, NEAR},
+    reason::Reason::{
+        IcmpErrorInbound, InboundFast, MappingRetiring, NoSession, OutboundFast, OutboundSlow,
+        SessionTableFull,
+    },
+    table::{MOST, NEAR, distance},
 };
 use masq_tests::{
-    lab::{HOST_A, ROUTER_WAN, SERVER_1},
+    lab::{HOST_A, ISP, ROUTER_WAN, SERVER_1},
     packet::{Endpoint, Packet},
-    program::{Bench, Hook, TABLE_SIZE, Verdict},
+    program::{Bench, Hook, TABLE_SIZE, Verdict, pair},
 };
 
 use crate::OBJECT;
@@ -83,7 +86,8 @@ fn halves_of_one_home_lie_behind_it_and_are_found_there() {
     let places: BTreeSet<_> =
         first.iter().filter_map(|port| bench.table().place(&outbound(*port))).collect();
     assert_eq!(places.len(), first.len());
-    assert!(places.iter().all(|place| (home..home + NEAR as usize).contains(place)), "{places:?}");
+    let near: BTreeSet<_> = (0..NEAR).map(|step| home + distance(step) as usize).collect();
+    assert!(places.is_subset(&near), "{places:?}");
     // One more than a home knows of. It is refused alone: nothing of it is left, and the others live.
     let refused = bench.run(Hook::WanOut, &packet(*last));
     assert_eq!((refused.reason(), refused.verdict), (SessionTableFull, Verdict::Drop));
@@ -100,6 +104,30 @@ fn halves_of_one_home_lie_behind_it_and_are_found_there() {
         end(&mut bench, *last);
         open(&mut bench, first[gone]);
     }
+}
+
+#[test]
+fn a_half_whose_neighbourhood_is_crowded_lies_apart() {
+    let mut bench = Bench::new(&OBJECT);
+    let adjacent = (0..NEAR).take_while(|&step| distance(step) == step).count();
+    let (home, ports) = neighbours(&bench, 1);
+    let port = ports[0];
+    // Whatever lies right behind the home belongs to others; the home itself too.
+    let mut table = bench.table();
+    for place in home..home + adjacent {
+        let mut others = (1..=u16::MAX).filter(|other| *other != port);
+        let stranger = others.find(|&other| table.home(&outbound(other)) == place);
+        let half =
+            pair(UDP, (HOST_A, stranger.expect("a port with this home")), 1, REMOTE).outbound;
+        table.insert(half);
+        assert_eq!(table.place(&half.key()), Some(place));
+    }
+    open(&mut bench, port);
+    let place = bench.table().place(&outbound(port)).expect("the half");
+    assert_eq!(place, home + distance(adjacent as u32) as usize);
+    lives(&mut bench, port);
+    end(&mut bench, port);
+    assert_eq!(bench.table().place(&outbound(port)), None);
 }
 
 #[test]
@@ -192,6 +220,35 @@ fn a_packet_of_no_protocol_finds_no_place_that_is_free() {
         }
     }
     assert_eq!(bench.sessions().len(), 0);
+}
+
+/// The same of an error that quotes such a packet, which is looked for with the numbers of its reply.
+#[test]
+fn an_error_about_a_packet_of_no_protocol_finds_no_place_that_is_free() {
+    let mut bench = Bench::new(&OBJECT);
+    let mut table = bench.table();
+    let reply = |remote: Ipv4Addr, protocol| {
+        let (source, destination) = (remote.into(), ROUTER_WAN.into());
+        let tuple = Tuple { source, destination, source_id: Id::ZERO, destination_id: Id::ZERO };
+        tuple.key(protocol)
+    };
+    // A session without ports whose inbound half has the home that it would have without a protocol.
+    let mut remotes = (1..u16::MAX).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        Ipv4Addr::new(198, 18, high, low)
+    });
+    let mut same =
+        |remote: &Ipv4Addr| table.home(&reply(*remote, 47)) == table.home(&reply(*remote, 0));
+    let remote = remotes.find(&mut same).expect("a remote address");
+    let gre = Packet::new(HOST_A, remote, 47, b"data").bytes();
+    assert_eq!(bench.run(Hook::WanOut, &gre).reason(), OutboundSlow);
+    let about = |protocol| {
+        let quoted = Packet::new(ROUTER_WAN, remote, protocol, b"data").bytes();
+        Packet::icmp(ISP, ROUTER_WAN, (3, 1), 0, &quoted).bytes()
+    };
+    assert_eq!(bench.run(Hook::WanIn, &about(47)).reason(), IcmpErrorInbound);
+    assert_eq!(bench.retire(CloseCause::Flushed, &[reply(remote, 47)]), 1);
+    assert_eq!(bench.run(Hook::WanIn, &about(0)).reason(), NoSession);
 }
 
 /// Who sends to himself, from the external address: packet and answer have the same tuple.

@@ -20,7 +20,7 @@ use masq_common::{
     abi::maps::SESSIONS,
     flow::{FlowKey, NONE},
     session::SessionHalf,
-    table::{Count, Header, RESERVED, Slot, State},
+    table::{Count, Header, NEAR, RESERVED, Slot, State, distance},
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -79,8 +79,9 @@ impl Sessions {
         }
         let home = header.home(key.words()) as usize;
         let near = State(self.memory.read(home)?.state).near();
-        let places = (0..u64::BITS as usize).filter(|step| near >> step & 1 != 0);
-        places.filter_map(|step| self.memory.half(home + step)).find(|half| half.belongs_to(key))
+        let places = (0..NEAR).filter(|step| near >> step & 1 != 0);
+        let mut halves = places.filter_map(|step| self.memory.half(home + distance(step) as usize));
+        halves.find(|half| half.belongs_to(key))
     }
 
     /// The other half of a session of which one was read a while ago, if it has not been created anew since.

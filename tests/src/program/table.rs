@@ -8,7 +8,7 @@ use aya::maps::{Map, MapData};
 use masq_common::{
     flow::FlowKey,
     session::SessionHalf,
-    table::{Count, Header, NEAR, RESERVED, Slot, State},
+    table::{Count, Header, NEAR, RESERVED, Slot, State, distance},
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -82,12 +82,9 @@ impl Table {
             assert_eq!(taken, half.protocol != 0, "place {place} holds {half:?}");
             if taken {
                 let home = header.home(half.key().words()) as usize;
-                let step = place.checked_sub(home).unwrap_or(u64::BITS as usize);
+                let step = (0..NEAR).find(|&step| home + distance(step) as usize == place);
                 let near = State(slots[home].state).near();
-                assert!(
-                    near.checked_shr(step as u32).unwrap_or(0) & 1 != 0,
-                    "nobody finds {half:?}"
-                );
+                assert!(step.is_some_and(|step| near >> step & 1 != 0), "nobody finds {half:?}");
                 assert!(halves.iter().all(|other: &SessionHalf| other.key() != half.key()));
                 halves.push(half);
             }
@@ -123,17 +120,17 @@ impl Table {
     /// # Panics
     /// If there is no room near its home.
     pub fn insert(&mut self, half: SessionHalf) {
-        let (home, near) = (self.home(&half.key()), NEAR as usize);
-        let places = &mut self.slots()[home..home + near];
-        if let Some(slot) = places.iter_mut().find(|slot| slot.half.belongs_to(&half.key())) {
-            slot.half = half;
+        let home = self.home(&half.key());
+        if let Some(step) = self.step(home, |slot| slot.half.belongs_to(&half.key())) {
+            self.slots()[home + distance(step) as usize].half = half;
             return;
         }
-        let free = places.iter().position(|slot| slot.state & State::TAKEN == 0);
+        let free = self.step(home, |slot| slot.state & State::TAKEN == 0);
         let step = free.expect("a free place near the home of a half");
-        places[step].half = half;
-        places[step].state = State(places[step].state).taken().expect("a free place").0;
-        places[0].state |= 1 << step;
+        let slot = &mut self.slots()[home + distance(step) as usize];
+        slot.half = half;
+        slot.state = State(slot.state).taken().expect("a free place").0;
+        self.slots()[home].state |= 1 << step;
         self.count(1);
     }
 
@@ -142,13 +139,19 @@ impl Table {
     /// # Panics
     /// If there is none.
     pub fn remove(&mut self, key: &FlowKey) {
-        let (home, near) = (self.home(key), NEAR as usize);
-        let places = &mut self.slots()[home..home + near];
-        let step = places.iter().position(|slot| slot.half.belongs_to(key)).expect("a half");
-        places[step].half = SessionHalf::default();
-        places[step].state &= !State::TAKEN;
-        places[0].state &= !(1 << step);
+        let home = self.home(key);
+        let step = self.step(home, |slot| slot.half.belongs_to(key)).expect("a half");
+        let slot = &mut self.slots()[home + distance(step) as usize];
+        slot.half = SessionHalf::default();
+        slot.state &= !State::TAKEN;
+        self.slots()[home].state &= !(1 << step);
         self.count(-1);
+    }
+
+    /// The first place of a home, by its number, that is as wanted.
+    fn step(&mut self, home: usize, wanted: impl Fn(&Slot) -> bool) -> Option<u32> {
+        let slots = self.slots();
+        (0..NEAR).find(|&step| wanted(&slots[home + distance(step) as usize]))
     }
 
     fn count(&mut self, by: i64) {
