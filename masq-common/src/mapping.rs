@@ -2,15 +2,19 @@
 //!
 //! Two tables, read only when a session is created, retired or started from outside:
 //!
-//! * *Mappings*, a hash: inside endpoint to external port.
 //! * *Ports*, an array with one [`PortSlot`] for each external port of each WAN and protocol. A
 //!   port belongs to whoever wins the compare-and-swap of its `state`, which counts the sessions
 //!   of the mapping. Array slots are never reused for another key, so, unlike in a hash element,
 //!   a count cannot be given to the wrong mapping: the generation in the same word tells.
+//! * *Mappings*, a hash: inside endpoint to external port. A mapping that was made with the inside port, as most
+//!   are, is not in it, but is found in the slot of that port ([`Owner::PRESERVED`]).
 //!
 //! Life of a slot: `free(g)` → reserved, owner written → `held(g+1, 1)` → more sessions count it up and down → the
-//! last one goes: `retiring(g+1)`, the hash entry is removed, `free(g+1)`. A mapping whose slot is
+//! last one goes: `retiring(g+1)`, the hash entry is removed if there is one, `free(g+1)`. A mapping whose slot is
 //! not `held` with the mapping's generation is no longer valid.
+//!
+//! An inside endpoint has one mapping, although there are two places for it: who makes one locks the endpoint
+//! ([`Making`]), and looks at the other place before it writes to its own.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -20,7 +24,7 @@ use crate::{
     time::{Span, Tick},
 };
 
-/// Key of the mapping table: an inside endpoint, seen from one WAN.
+/// Key of the hash of mappings: an inside endpoint, seen from one WAN.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Pod, Zeroable)]
 pub struct MappingKey {
@@ -34,7 +38,43 @@ pub struct MappingKey {
     pub wan: u8,
 }
 
-/// Value of the mapping table: the external port of an inside endpoint.
+/// One word for all inside endpoints that have the same [index](Self::index): a lock, and how many of their
+/// mappings are in the hash, so that most need not be looked for there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Making(pub u64);
+
+impl Making {
+    /// How many words there are, for the inside endpoints of all WANs. A power of two.
+    pub const WORDS: u32 = 16_384;
+    /// Somebody makes a mapping of one of them.
+    pub const LOCKED: u64 = 1;
+    /// An entry of the hash, or one that is just being made or removed.
+    pub const LISTED: u64 = 2;
+
+    /// The same, locked; `None` if it is already.
+    #[inline(always)]
+    pub const fn locked(self) -> Option<Self> {
+        if self.0 & Self::LOCKED == 0 { Some(Self(self.0 | Self::LOCKED)) } else { None }
+    }
+
+    /// Whether one of the endpoints may be in the hash. If not, none is, for as long as the word is locked.
+    #[inline(always)]
+    pub const fn is_listed(self) -> bool {
+        self.0 >= Self::LISTED
+    }
+
+    /// The word of an inside endpoint.
+    #[inline(always)]
+    pub const fn index(key: &MappingKey) -> u32 {
+        let rest = (key.protocol as u32) << 24 | (key.wan as u32) << 16 | key.id.raw() as u32;
+        // A product depends on what is below: so the address, whose last part is uppermost, once more.
+        let whole = (key.address.raw() as u64) << 32 | rest as u64;
+        let product = (whole ^ whole >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (product >> (64 - Self::WORDS.trailing_zeros())) as u32
+    }
+}
+
+/// Value of the hash of mappings: the external port of an inside endpoint.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Pod, Zeroable)]
 pub struct Mapping {
@@ -174,6 +214,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// In the packed word: the mapping of this inside endpoint has this port, which is the inside one, and there
+    /// is no entry for it in the hash. Not of every mapping with the inside port: one that got it in a search,
+    /// because it was not to be had at first, is in the hash.
+    pub const PRESERVED: u64 = 1 << 16;
+
     /// The packed word.
     #[inline(always)]
     pub const fn pack(self) -> u64 {
@@ -249,6 +294,30 @@ mod tests {
     fn owners_survive_packing() {
         let owner = Owner { address: Addr::from_octets([192, 168, 1, 10]), id: Id::new(40000) };
         assert_eq!(Owner::unpack(owner.pack()), owner);
+        assert_eq!(Owner::unpack(owner.pack() | Owner::PRESERVED), owner);
+        assert_eq!(owner.pack() & Owner::PRESERVED, 0);
+    }
+
+    #[test]
+    fn inside_endpoints_spread_over_the_words() {
+        let mut endpoints = [0_u32; Making::WORDS as usize];
+        for number in 0..10 * Making::WORDS {
+            let [.., host, port] = (number * 7).to_be_bytes();
+            let address = Addr::from_octets([10, 0, (number >> 12) as u8, host]);
+            let id = Id::new(1024 + u16::from(port));
+            let key = MappingKey { address, id, protocol: UDP, wan: 0 };
+            endpoints[Making::index(&key) as usize] += 1;
+        }
+        assert!(endpoints.iter().all(|&count| count < 40), "{:?}", endpoints.iter().max());
+    }
+
+    #[test]
+    fn a_word_is_locked_once_whatever_is_listed() {
+        let listed = Making(3 * Making::LISTED);
+        let locked = listed.locked().unwrap();
+        assert!(locked.locked().is_none() && locked.is_listed());
+        assert!(!Making(0).locked().unwrap().is_listed());
+        assert_eq!(locked.0 - Making::LOCKED, listed.0);
     }
 
     #[test]

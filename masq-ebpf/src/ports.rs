@@ -64,6 +64,17 @@ pub struct Holder {
     pub generation: u32,
     /// Its inside endpoint.
     pub owner: Owner,
+    /// Whether the slot is all there is of it ([`Owner::PRESERVED`]).
+    pub preserved: bool,
+}
+
+impl Holder {
+    #[inline(always)]
+    fn of(state: SlotState, slot: *mut PortSlot) -> Self {
+        let word = owner_of(slot);
+        let (owner, preserved) = (Owner::unpack(word), word & Owner::PRESERVED != 0);
+        Self { generation: state.generation(), owner, preserved }
+    }
 }
 
 impl Port {
@@ -87,26 +98,38 @@ impl Port {
 
     /// Whether the port, which is free, was given back only a while ago.
     #[inline(always)]
-    fn rests(self, quarantine: Span, now: Tick) -> bool {
+    pub fn rests(self, quarantine: Span, now: Tick) -> bool {
         let Some(slot) = self.slot() else { return false };
         // SAFETY: as in `owner_of`.
         let rest = Rest(unsafe { ptr::read_volatile(&raw const (*slot).owner) });
         rest.goes_on(quarantine, now)
     }
 
-    /// Takes the port for `owner`, if it is free; the generation of the new mapping.
+    /// Takes the port for the inside endpoint in the word ([`Owner::pack`]), if it is free; the generation
+    /// of the new mapping.
     #[inline(always)]
-    pub fn claim(self, owner: Owner) -> Option<u32> {
+    pub fn claim(self, owner: u64) -> Option<u32> {
         let slot = self.slot()?;
         let state = SlotState(state_of(slot));
         if !state.is_free() || !swap(slot, state, state.reserved()) {
             return None;
         }
         // SAFETY: the slot is ours since the swap, and nobody reads its owner before it is held.
-        unsafe { ptr::write_volatile(&raw mut (*slot).owner, owner.pack()) }
+        unsafe { ptr::write_volatile(&raw mut (*slot).owner, owner) }
         swap(slot, state.reserved(), state.claimed());
         self.count(1);
         Some(state.claimed().generation())
+    }
+
+    /// The state of the slot, if its port was preserved for `owner`. Only while that is held there is a mapping
+    /// to [join](Self::join): else it just ends, or the port is just being given to somebody.
+    #[inline(always)]
+    pub fn preserved_by(self, owner: Owner) -> Option<SlotState> {
+        let slot = self.slot()?;
+        // Before the owner: whoever joins this generation has read its owner.
+        let state = SlotState(state_of(slot));
+        let there = !state.is_free() && owner_of(slot) == owner.pack() | Owner::PRESERVED;
+        there.then_some(state)
     }
 
     /// One more session for the mapping of this generation; false if that no longer holds the
@@ -132,10 +155,7 @@ impl Port {
         let slot = self.slot()?;
         // SAFETY: an element of an array, aligned, changed atomically only.
         let before = SlotState(unsafe { atomic::decrement(&raw mut (*slot).state) });
-        before
-            .left()
-            .is_some_and(SlotState::is_retiring)
-            .then(|| Holder { generation: before.generation(), owner: owner_of(slot) })
+        before.left().is_some_and(SlotState::is_retiring).then(|| Holder::of(before, slot))
     }
 
     /// Gives the port back, after [`leave`](Self::leave) has returned its holder.
@@ -164,7 +184,7 @@ impl Port {
     pub fn holder(self) -> Option<Holder> {
         let slot = self.slot()?;
         let state = SlotState(state_of(slot));
-        state.is_held().then(|| Holder { generation: state.generation(), owner: owner_of(slot) })
+        state.is_held().then(|| Holder::of(state, slot))
     }
 
     #[inline(always)]
@@ -188,9 +208,9 @@ fn state_of(slot: *mut PortSlot) -> u64 {
 }
 
 #[inline(always)]
-fn owner_of(slot: *mut PortSlot) -> Owner {
+fn owner_of(slot: *mut PortSlot) -> u64 {
     // SAFETY: an element of an array; a single aligned word, so it is never torn.
-    Owner::unpack(unsafe { ptr::read_volatile(&raw const (*slot).owner) })
+    unsafe { ptr::read_volatile(&raw const (*slot).owner) }
 }
 
 #[inline(always)]
@@ -263,14 +283,19 @@ const fn tick(request: &Request<'_>) -> u32 {
     request.now.0 | 1
 }
 
+/// How long the port of a new mapping has to have rested.
+#[inline(always)]
+pub const fn quarantine(request: &Request<'_>) -> Span {
+    if request.key.protocol == UDP { request.settings.quarantine } else { Span(0) }
+}
+
 /// Begins a search; how many steps it may take. A function of its own, whose stack is free again for
 /// the steps.
 #[inline(never)]
 fn begin(request: &Request<'_>) -> u32 {
     let (Some(search), Some(searched)) = (current(), searched(request)) else { return 0 };
     let pools = pools(request);
-    let udp = request.key.protocol == UDP;
-    let quarantine = if udp { request.settings.quarantine } else { Span(0) };
+    let quarantine = quarantine(request);
     let start = random() >> 1;
     *search = Search { pools, start, quarantine, generation: 0, id: Id::ZERO, found: 0 };
     // SAFETY: an element of an array; a single aligned word, so it is never torn.
@@ -316,7 +341,7 @@ unsafe extern "C" fn claim_next(step: u32, next: *mut Next<'_>) -> i64 {
     {
         return 0;
     }
-    match port.claim(request.owner()) {
+    match port.claim(request.owner().pack()) {
         Some(generation) => {
             search.generation = generation;
             search.found = 1;

@@ -58,7 +58,7 @@ pub fn let_go(held: Held) {
     }
     if let Some(holder) = held.port.leave() {
         // The mapping first: as long as it can be found, its port must not be anybody else's.
-        mapping::remove(held.port, holder.owner, holder.generation);
+        mapping::remove(held.port, holder);
         held.port.free();
     }
 }

@@ -153,15 +153,17 @@ fn memory_that_runs_out_costs_new_flows_only() {
     let Some(group) = Group::new() else { return };
     let capture = Capture::start(&lab.isp, ISP_IF);
     let _clean = StopAtEnd(&lab.router);
-    let arguments = ["run", "--lan", "lan0", "--wan", "wan0", "--mode", "tc"];
-    let mut command = daemon::masq(&lab.router, arguments);
+    // Of ports that no inside endpoint has, so that no mapping preserves one.
+    let ports = ["--mode", "tc", "--ports", "2000-20000"];
+    let interfaces = ["run", "--lan", "lan0", "--wan", "wan0"];
+    let mut command = daemon::masq(&lab.router, [&interfaces[..], &ports].concat());
     group.join(&mut command);
     let masq = Masq::spawn(command);
     masq.wait_for("ready");
     let udp = Datagrams::start(&lab.a, 40_000, &lab.server1);
     let tcp = Connection::start(&lab.a, (HOST_A, 41_000), &lab.server2);
     group.fill_up();
-    // Sessions have their room from the start on; mappings take memory.
+    // Sessions have their room from the start on; mappings with another port than the inside one take memory.
     open_from_many_ports(&lab.b, 5000);
     udp.go_on(50);
     group.limit(u64::MAX);
@@ -170,7 +172,7 @@ fn memory_that_runs_out_costs_new_flows_only() {
         masq
     } else {
         drop(masq);
-        let masq = Masq::start(&lab, ["--mode", "tc"]);
+        let masq = Masq::start(&lab, ports);
         masq.wait_for("taken over from an earlier masq");
         masq
     };

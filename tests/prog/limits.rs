@@ -89,20 +89,19 @@ fn sessions_of_a_host_are_limited_and_those_of_another_are_not() {
 
 #[test]
 fn mappings_of_a_host_are_limited_apart_from_its_sessions() {
-    let mut bench = bench(HostLimits { mappings: 2, ..HostLimits::default() });
-    let flows = [
-        ((HOST_A, 1), REMOTE),
-        ((HOST_A, 2), REMOTE),
-        ((HOST_A, 3), REMOTE),
-        ((HOST_A, 2), (SERVER_2, 53)),
-    ];
-    let expected = [OutboundSlow, OutboundSlow, HostMappings, OutboundSlow];
-    assert_eq!(reasons(&mut bench, flows.into_iter()), expected);
-    // A mapping goes with its last session.
-    end(&mut bench, (HOST_A, 1));
-    assert_eq!(send(&mut bench, (HOST_A, 3), REMOTE).reason(), OutboundSlow);
-    assert_eq!(send(&mut bench, (HOST_A, 4), REMOTE).reason(), HostMappings);
-    assert_eq!(bench.mappings().len(), 2);
+    // Ports that no mapping preserves, and such that all do.
+    for first in [1, 40_001] {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|number| (HOST_A, first + number));
+        let mut bench = bench(HostLimits { mappings: 2, ..HostLimits::default() });
+        let flows = [(a, REMOTE), (b, REMOTE), (c, REMOTE), (b, (SERVER_2, 53))];
+        let expected = [OutboundSlow, OutboundSlow, HostMappings, OutboundSlow];
+        assert_eq!(reasons(&mut bench, flows.into_iter()), expected, "from port {first} on");
+        // A mapping goes with its last session.
+        end(&mut bench, a);
+        assert_eq!(send(&mut bench, c, REMOTE).reason(), OutboundSlow);
+        assert_eq!(send(&mut bench, d, REMOTE).reason(), HostMappings);
+        assert_eq!(bench.mappings().len(), 2);
+    }
 }
 
 #[test]

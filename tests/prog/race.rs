@@ -3,9 +3,15 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use masq_common::{event::CloseCause, flow::UDP, ports::Pool, settings::Settings};
+use masq_common::{
+    event::CloseCause,
+    flow::{TCP, UDP},
+    ports::Pool,
+    settings::Settings,
+    tcp::{ACK, SYN},
+};
 use masq_tests::{
-    lab::{HOST_A, ROUTER_WAN, SERVER_1, SERVER_2},
+    lab::{HOST_A, HOST_B, ROUTER_WAN, SERVER_1, SERVER_2},
     packet::{Endpoint, Packet},
     program::{Bench, Hook, Verdict},
 };
@@ -38,7 +44,8 @@ fn take_down(bench: &mut Bench) {
     let removed = bench.retire(CloseCause::Flushed, &keys);
     assert_eq!(removed as usize * 2, keys.len(), "both halves name the same session");
     assert_eq!((bench.sessions().len(), bench.mappings().len()), (0, 0));
-    assert_eq!(bench.ports_held(UDP), 0);
+    assert_eq!((bench.ports_held(UDP), bench.ports_held(TCP)), (0, 0));
+    bench.assert_mappings_are_counted();
 }
 
 #[test]
@@ -83,23 +90,63 @@ fn a_flow_gets_one_session_whoever_comes_first() {
     }
 }
 
+/// First packets of flows from one inside endpoint, in a list for each thread.
+fn flows_of(inside: Endpoint, threads: usize) -> Vec<Vec<Vec<u8>>> {
+    let list = |thread: u16| {
+        let remotes = (0..8).map(|i| (SERVER_2, 1 + thread * 8 + i));
+        remotes.map(|remote| Packet::tcp(inside, remote, SYN, b"").bytes()).collect()
+    };
+    (0..threads as u16).map(list).collect()
+}
+
+/// Demands that the flows of one inside endpoint that got through have one port, which is returned, and that
+/// there is no other mapping.
+#[track_caller]
+fn share_a_port(bench: &Bench, outputs: &[Vec<(Verdict, Vec<u8>)>], round: u16) -> u16 {
+    let given: Vec<_> = outputs.concat().iter().filter_map(external).collect();
+    let distinct: BTreeSet<_> = given.iter().copied().collect();
+    assert_eq!(distinct.len(), 1, "round {round}: {distinct:?}");
+    assert_eq!(bench.holders(TCP, given[0]) as usize, given.len());
+    assert_eq!(bench.mappings().len(), 1);
+    given[0]
+}
+
 #[test]
 fn flows_of_one_endpoint_share_its_mapping() {
+    // With the inside port, and where that is not to be had.
+    for ports in [Settings::DEFAULT.ports, Pool { low: 2000, high: 2999 }] {
+        let mut bench = Bench::new(&OBJECT);
+        bench.set_settings(&Settings { ports, ..Settings::DEFAULT });
+        for round in 0..50 {
+            let lists = flows_of((HOST_A, 10_000 + round), THREADS);
+            let outputs = bench.race(Hook::WanOut, &lists);
+            share_a_port(&bench, &outputs, round);
+            take_down(&mut bench);
+        }
+    }
+}
+
+/// The inside port is a neighbour's, whose session has expired and is removed at the same moment.
+#[test]
+fn flows_of_one_endpoint_share_its_mapping_while_its_port_gets_free() {
     let mut bench = Bench::new(&OBJECT);
-    for round in 0..50 {
-        let inside = (HOST_A, 10_000 + round);
-        let lists: Vec<Vec<_>> = (0..THREADS as u16)
-            .map(|thread| {
-                let ports = (0..8).map(|i| 1 + thread * 8 + i);
-                ports.map(|port| first_packet(inside, (SERVER_2, port))).collect()
-            })
-            .collect();
-        let outputs = bench.race(Hook::WanOut, &lists).concat();
-        let given: Vec<_> = outputs.iter().filter_map(external).collect();
-        let distinct: BTreeSet<_> = given.iter().copied().collect();
-        assert_eq!(distinct.len(), 1, "round {round}: {distinct:?}");
-        assert_eq!(bench.mappings().len(), 1);
-        assert_eq!(bench.holders(UDP, given[0]) as usize, given.len());
+    let after =
+        |hours: u64| Settings { clock_offset: hours * 3_600_000_000_000, ..Settings::DEFAULT };
+    let mut preserved = 0;
+    for round in 0..200 {
+        let (inside, neighbour) = ((HOST_A, 10_000 + round), (HOST_B, 10_000 + round));
+        let hours = u64::from(round) * 24;
+        bench.set_settings(&after(hours));
+        bench.run(Hook::WanOut, &Packet::tcp(neighbour, REMOTE, SYN, b"").bytes());
+        bench.set_settings(&after(hours + 12));
+        // What is not translated, for some time, and then what ends the old session and opens none.
+        let ack = |to| Packet::tcp(neighbour, to, ACK, b"").bytes();
+        let mut lists = flows_of(inside, THREADS - 1);
+        lists.push(vec![ack((SERVER_2, 1)); usize::from(round % 16)]);
+        lists[THREADS - 1].push(ack(REMOTE));
+        let outputs = bench.race(Hook::WanOut, &lists);
+        preserved += u32::from(share_a_port(&bench, &outputs, round) == inside.1);
         take_down(&mut bench);
     }
+    println!("it had the inside port in {preserved} of 200 rounds");
 }

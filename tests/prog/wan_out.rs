@@ -2,6 +2,7 @@
 
 use masq_common::{
     be::Addr,
+    event::CloseCause,
     flow::{ICMP, TCP, UDP},
     ports::Pool,
     reason::Reason::*,
@@ -282,6 +283,46 @@ fn the_mapping_is_the_same_towards_everybody() {
     }
     assert_eq!(bench.holders(UDP, port), 4);
     assert_eq!(bench.mappings().len(), 2);
+}
+
+#[test]
+fn a_mapping_stays_where_it_is_when_its_own_port_gets_free() {
+    let mut bench = Bench::new(&OBJECT);
+    open(&mut bench, INSIDE, REMOTE);
+    let b = (HOST_B, INSIDE.1);
+    let port = open(&mut bench, b, REMOTE);
+    assert_ne!(port, INSIDE.1, "that one is taken");
+    let first = pair(UDP, INSIDE, INSIDE.1, REMOTE).outbound.key();
+    assert_eq!(bench.retire(CloseCause::Flushed, &[first]), 1);
+    assert_eq!(bench.holders(UDP, INSIDE.1), 0, "now it is free");
+    assert_eq!(open(&mut bench, b, (SERVER_2, 53)), port);
+    // A mapping ends with its last session. The next one may have its own port.
+    let keys: Vec<_> = bench.sessions().iter().map(|half| half.key()).collect();
+    assert_eq!(bench.retire(CloseCause::Flushed, &keys), 2);
+    assert_eq!(open(&mut bench, b, (SERVER_2, 53)), b.1);
+    assert_eq!((bench.mappings().len(), bench.holders(UDP, port)), (1, 0));
+}
+
+#[test]
+fn a_port_for_one_session_alone_is_not_the_mapping() {
+    let mut bench = Bench::new(&OBJECT);
+    let settings = Settings { ports: Pool { low: 2000, high: 2001 }, ..Settings::DEFAULT };
+    bench.set_settings(&settings);
+    // B comes second, so its mapping is not with its own port; then that one gets free.
+    let (a, b) = ((HOST_A, 2000), (HOST_B, 2000));
+    assert_eq!(open(&mut bench, a, REMOTE), 2000);
+    assert_eq!(open(&mut bench, b, REMOTE), 2001);
+    let first = pair(UDP, a, 2000, REMOTE).outbound.key();
+    assert_eq!(bench.retire(CloseCause::Flushed, &[first]), 1);
+    // Somebody else's session has B's port towards the next remote endpoint.
+    let taken = pair(UDP, (HOST_A, 5000), 2001, (SERVER_2, 53));
+    bench.table().insert(taken.inbound);
+    bench.table().insert(taken.outbound);
+    assert_eq!(open(&mut bench, b, (SERVER_2, 53)), 2000, "apart, with what is its own port");
+    assert_eq!(open(&mut bench, b, (SERVER_2, 54)), 2001, "the mapping is what it was");
+    assert_eq!((bench.holders(UDP, 2000), bench.holders(UDP, 2001)), (1, 2));
+    let mapped = bench.mappings();
+    assert!(matches!(mapped[..], [(key, 2001)] if key.address == HOST_B.into()), "{mapped:?}");
 }
 
 #[test]

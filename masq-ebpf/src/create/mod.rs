@@ -58,8 +58,8 @@ pub struct Progress {
     stage: u8,
     /// Why the last attempt has failed: a [`Reason`]; of [`Reason::SessionOpened`], it has not.
     failure: u8,
-    /// Whether another CPU has made the session.
-    adopted: u8,
+    /// How often it was tried anew because another CPU made or removed the mapping at the same moment.
+    again: u8,
     /// Whether a port was shared in vain.
     shares: u8,
 }
@@ -97,11 +97,14 @@ enum Stage {
     Shared,
     /// None: the protocol has no ports.
     Without,
+    /// Not any more: another CPU has made the session.
+    Adopted,
 }
 
 const MAPPING: u8 = Stage::Mapping as u8;
 const APART: u8 = Stage::Apart as u8;
 const WITHOUT: u8 = Stage::Without as u8;
+const ADOPTED: u8 = Stage::Adopted as u8;
 
 /// A port that is held for a session that does not exist yet.
 #[derive(Clone, Copy)]
@@ -124,9 +127,12 @@ impl Held {
     }
 }
 
-/// Attempts in all: one with the mapping, one apart, one after room was made, and shared ports in
-/// turn from a random one on.
+/// Attempts in all: one with the mapping and [`AGAIN`] repeated, one apart, one after room was made, and shared
+/// ports in turn from a random one on.
 const ATTEMPTS: u32 = 64;
+
+/// How often it is tried anew because another CPU made or removed the mapping at the same moment.
+const AGAIN: u8 = 4;
 
 impl<'a> Request<'a> {
     /// A request for the session of an outbound packet with `key`.
@@ -145,7 +151,7 @@ impl<'a> Request<'a> {
             shared: mapping::random() >> 1,
             stage: stage as u8,
             failure: Reason::SessionOpened as u8,
-            adopted: 0,
+            again: 0,
             shares: 0,
         };
         Self { skb, settings, key, external, now, wan, flags, progress }
@@ -200,7 +206,7 @@ impl<'a> Request<'a> {
             self.progress.failure
         );
         if self.progress.failure == Reason::SessionOpened as u8 {
-            return Ok(if self.progress.adopted != 0 { Made::Adopted } else { Made::New });
+            return Ok(if self.progress.stage == ADOPTED { Made::Adopted } else { Made::New });
         }
         let reason = Reason::from_number(self.progress.failure).unwrap_or(Reason::PortsExhausted);
         if self.progress.shares != 0 && matches!(reason, Reason::PortsExhausted) {
@@ -246,6 +252,10 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
             request.progress.stage = Stage::Shared as u8;
             return 0;
         }
+        if reason == Reason::MappingRetiring as u8 && request.progress.again < AGAIN {
+            request.progress.again += 1;
+            return 0;
+        }
         request.progress.failure = reason;
         // A shared port that one of the router's sockets uses: another one may do.
         return i64::from(reason != Reason::PortsExhausted as u8);
@@ -264,7 +274,7 @@ unsafe extern "C" fn attempt(_step: u32, request: *mut Request<'_>) -> i64 {
         pair::Insertion::Taken | pair::Insertion::InTheWay => request.step_aside(),
         pair::Insertion::Adopted => {
             request.progress.failure = Reason::SessionOpened as u8;
-            request.progress.adopted = 1;
+            request.progress.stage = ADOPTED;
         }
         pair::Insertion::Full => request.progress.failure = Reason::SessionTableFull as u8,
         pair::Insertion::Busy => request.progress.failure = Reason::MappingRetiring as u8,

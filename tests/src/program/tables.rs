@@ -10,10 +10,12 @@ use aya::{
 use masq_common::{
     abi::{TRACED, maps},
     be::{Addr, Id},
-    flow::{FlowKey, ICMP, TCP, Tuple},
+    flow::{FlowKey, ICMP, TCP, Tuple, UDP},
     fragment::{Datagram, Translation},
     hop::{Generations, Hop},
-    mapping::{Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index},
+    mapping::{
+        Making, Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index,
+    },
     reason::Reason,
     session::{SessionHalf, SessionPair},
     settings::{Device, Settings, caps, prefix, role},
@@ -240,12 +242,41 @@ impl Tables {
             protocol: half.protocol,
             wan: half.wan,
         };
-        let mapping = Mapping { generation, external: half.id, zero: 0 };
-        let mut mappings: HashMap<_, MappingKey, Mapping> = typed(self.map_mut(maps::MAPPINGS));
-        mappings.insert(key, mapping, 0).expect("write a mapping");
+        if half.id != owner.id {
+            let mapping = Mapping { generation, external: half.id, zero: 0 };
+            let mut mappings: HashMap<_, _, _> = typed(self.map_mut(maps::MAPPINGS));
+            let new = mappings.get(&key, 0).is_err();
+            mappings.insert(key, mapping, 0).expect("write a mapping");
+            if new {
+                self.list(&key);
+            }
+        }
         let mut table = self.table();
         table.insert(pair.outbound);
         table.insert(pair.inbound);
+    }
+
+    /// Counts one more mapping of the hash.
+    fn list(&mut self, key: &MappingKey) {
+        let mut words: Array<_, u64> = typed(self.map_mut(maps::ENDPOINTS));
+        let index = Making::index(key);
+        let word = words.get(&index, 0).expect("read the word of an endpoint");
+        words.set(index, word + Making::LISTED, 0).expect("write the word of an endpoint");
+    }
+
+    /// Demands that nobody makes a mapping, and that as many are counted as there are in the hash.
+    pub fn assert_mappings_are_counted(&self) {
+        let map = self.ebpf.map(maps::ENDPOINTS).expect("the words of the endpoints");
+        let words: Array<&MapData, u64> = map.try_into().expect("an array");
+        let map = self.ebpf.map(maps::MAPPINGS).expect("the mapping table");
+        let map: HashMap<&MapData, MappingKey, Mapping> = map.try_into().expect("a hash map");
+        let mut expected = vec![0; Making::WORDS as usize];
+        for key in map.keys() {
+            let key = key.expect("read the mapping table");
+            expected[Making::index(&key) as usize] += Making::LISTED;
+        }
+        let found: Vec<_> = words.iter().map(|word| word.expect("read the words")).collect();
+        assert!(found == expected, "mappings are counted that are none, or one is being made");
     }
 
     /// Makes the external port of a session held by its inside endpoint once more.
@@ -258,8 +289,15 @@ impl Tables {
             true => state.claimed(),
             false => state.joined(state.generation()).expect("room for one more session"),
         };
-        let value = PortSlot { state: state.0, owner: owner.pack() };
+        let preserved = if half.id == owner.id { Owner::PRESERVED } else { 0 };
+        let value = PortSlot { state: state.0, owner: owner.pack() | preserved };
         ports.set(slot, value, 0).expect("write a port slot");
+        if state.sessions() == 1 {
+            let index = protocol_index(half.protocol).expect("a protocol that is translated");
+            let mut held: Array<_, u64> = typed(self.map_mut(maps::PORTS_HELD));
+            let ports = held.get(&index, 0).expect("read the count of held ports");
+            held.set(index, ports + 1, 0).expect("write the count of held ports");
+        }
         state.generation()
     }
 
@@ -283,7 +321,32 @@ impl Tables {
         let map = self.ebpf.map(maps::MAPPINGS).expect("the mapping table");
         let map: HashMap<&MapData, MappingKey, Mapping> = map.try_into().expect("a hash map");
         let entries = map.iter().map(|entry| entry.expect("read the mapping table"));
-        entries.map(|(key, mapping)| (key, mapping.external.get())).collect()
+        let mut mappings: Vec<_> =
+            entries.map(|(key, mapping)| (key, mapping.external.get())).collect();
+        mappings.extend(self.preserved());
+        mappings
+    }
+
+    /// The mappings with the port that the inside endpoint has.
+    fn preserved(&self) -> impl Iterator<Item = (MappingKey, u16)> {
+        let map = self.ebpf.map(maps::PORTS).expect("the port table");
+        let map: Array<&MapData, PortSlot> = map.try_into().expect("an array");
+        let slot = move |protocol, id| {
+            let index = slot_index(0, protocol, id).expect("a translated protocol");
+            map.get(&index, 0).expect("read a port slot")
+        };
+        // Of a protocol that holds no port, none needs to be read.
+        let protocols = [TCP, UDP, ICMP].into_iter().filter(|&p| self.ports_held(p) > 0);
+        let ids = protocols.flat_map(|protocol| (0..=u16::MAX).map(move |id| (protocol, id)));
+        ids.filter_map(move |(protocol, id)| {
+            let PortSlot { state, owner } = slot(protocol, Id::new(id));
+            if !SlotState(state).is_held() || owner & Owner::PRESERVED == 0 {
+                return None;
+            }
+            let Owner { address, id: inside } = Owner::unpack(owner);
+            assert_eq!(inside.get(), id, "preserved means the same");
+            Some((MappingKey { address, id: inside, protocol, wan: 0 }, id))
+        })
     }
 
     /// What is done to the fragments of a datagram.
