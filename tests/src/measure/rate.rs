@@ -14,7 +14,7 @@ use super::{
     sending::{Speed, run, send, settle, share_lost, speed},
     stream::{Direction, Flows, Stream},
 };
-use crate::sockets::eventually;
+use crate::{daemon, sockets::eventually};
 
 /// Frames that show which way they take.
 const PROBE: u32 = 256;
@@ -83,10 +83,24 @@ impl Bench {
         match first {
             Some(run) if missing == 0 => Ok(run.sample()),
             _ => Err(format!(
-                "{missing} of {count} flows do not pass through: {}",
-                self.contender.title()
+                "{missing} of {count} flows do not pass through: {}{}",
+                self.contender.title(),
+                self.dropped()
             )),
         }
+    }
+
+    /// Why masq has dropped packets, and how many, in words.
+    fn dropped(&self) -> String {
+        if !matches!(self.contender, Contender::Masq(_)) {
+            return String::new();
+        }
+        let stats = daemon::stats(&self.line.router);
+        let counters = stats["counters"].as_array().into_iter().flatten();
+        counters
+            .filter(|counter| counter["class"] == "dropped" && counter["count"] != 0)
+            .map(|c| format!(", {} {}", c["reason"].as_str().unwrap_or_default(), c["count"]))
+            .collect()
     }
 
     /// Has masq take its WAN, an Ethernet interface, for one of this kind, and generator and sink speak
