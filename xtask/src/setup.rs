@@ -42,7 +42,7 @@ impl Scope {
     fn programs(self) -> &'static [&'static [programs::Program]] {
         match self {
             Self::Build | Self::Lint => &[],
-            Self::Everything => &[&programs::LABORATORY],
+            Self::Everything => &[&programs::LABORATORY, &programs::TESTS],
             Self::Machine => &[&programs::LABORATORY, &programs::MACHINE],
             Self::Service => &[&programs::LABORATORY, &programs::SERVICE],
         }

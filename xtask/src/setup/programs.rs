@@ -35,6 +35,20 @@ pub const LABORATORY: [Program; 3] = [
     },
 ];
 
+/// What tests compare masq with, besides.
+pub const TESTS: [Program; 2] = [
+    Program {
+        name: "iptables",
+        package: "iptables",
+        why: "the rules of others, which `masq check` has to understand",
+    },
+    Program {
+        name: "tcpdump",
+        package: "tcpdump",
+        why: "reads what `masq trace --write` has written",
+    },
+];
+
 /// For emulated machines with another kernel (`tests/vm`), and a PPPoE session in them.
 pub const MACHINE: [Program; 12] = [
     Program {
