@@ -250,8 +250,10 @@ fn rates_account_for_every_byte() {
     let answered = packets * (28 + size as u64 + "203.0.113.5:40000".len() as u64);
     let mut seen = [0_u64; 6];
     let mut looks = 0;
-    // Rates are rounded down to whole bytes a second, in each look that has any.
-    while seen[1] + 2 * looks < answered {
+    // Rates are rounded down to whole bytes a second, in each look that has any, and the time since the last
+    // look to milliseconds.
+    let tolerance = |expected: u64, looks: u64| expected / 50 + 2 * looks;
+    while seen[1] + tolerance(answered, looks) < answered {
         let top = next_look(&mut client);
         let elapsed = top.elapsed_ms.expect("the second look has rates");
         let session = top.sessions.iter().find(|s| s.session.inside.port == 40_000);
@@ -272,8 +274,7 @@ fn rates_account_for_every_byte() {
     }
     for (place, seen) in seen.into_iter().enumerate() {
         let expected = if place % 2 == 0 { sent } else { answered };
-        // A millisecond of each look is lost in its number.
-        let tolerance = expected / 50 + 2 * looks;
+        let tolerance = tolerance(expected, looks);
         assert!(seen.abs_diff(expected) <= tolerance, "{place}: {seen} is not {expected}");
     }
     masq.stop();
