@@ -170,7 +170,7 @@ reasons! {
     SessionTableFull = 70, Dropped, "session_table_full";
     /// The mapping table is full.
     MappingTableFull = 71, Dropped, "mapping_table_full";
-    /// The inside endpoint's mapping was being removed at that very moment; the sender retries.
+    /// The inside endpoint's mapping was being made or removed at that very moment; the sender retries.
     MappingRetiring = 72, Dropped, "mapping_retiring";
     /// Later fragment whose first one has not been seen.
     FragmentUnknown = 73, Dropped, "fragment_unknown";

@@ -15,7 +15,7 @@
 //! * The home knows which of these places hold a half of its own ([`State::near`]): whoever looks up a key
 //!   that is not there looks at its home, and at those of the few halves that have the same.
 //! * There are seven homes for four halves ([`homes`]). So that none of these places is free, or that [`MOST`]
-//!   halves have one home already, happens to less than one new half of a hundred million where a table is
+//!   halves have one home already, happens to about one new half of a hundred million where a table is
 //!   full for long. It is refused as if there were no room at all.
 //!
 //! Readers take no lock: a place without a half has protocol 0 ([`crate::flow::NONE`]), which is set before a half goes and is written

@@ -349,9 +349,11 @@ fn packet(hook: Hook, path: Path) -> Packet {
     let inside = (HOST_A, FIRST_PORT);
     let outside = (ROUTER_WAN, FIRST_PORT);
     let stranger = (HOST_B, FIRST_PORT);
+    // Behind the ports that are held, so that its mapping has its own port outside.
+    let new = (HOST_B, FIRST_PORT + FLOWS);
     let data = [0; 18];
     match path {
-        Path::First => Packet::udp(stranger, REMOTE, &data),
+        Path::First => Packet::udp(new, REMOTE, &data),
         Path::AlreadyTranslated => Packet::udp(outside, REMOTE, &data),
         Path::Miss | Path::NotOurs if hook.is_from_lan() => Packet::udp(stranger, REMOTE, &data),
         Path::Miss | Path::NotOurs => Packet::udp((SERVER_1, 54), outside, &data),

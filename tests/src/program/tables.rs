@@ -14,7 +14,8 @@ use masq_common::{
     fragment::{Datagram, Translation},
     hop::{Generations, Hop},
     mapping::{
-        Making, Mapping, MappingKey, Owner, PortSlot, SlotState, protocol_index, slot_index,
+        Making, Mapping, MappingKey, Owner, PROTOCOLS, PortSlot, SlotState, protocol_index,
+        slot_index,
     },
     reason::Reason,
     session::{SessionHalf, SessionPair},
@@ -294,6 +295,7 @@ impl Tables {
         ports.set(slot, value, 0).expect("write a port slot");
         if state.sessions() == 1 {
             let index = protocol_index(half.protocol).expect("a protocol that is translated");
+            let index = u32::from(half.wan) * PROTOCOLS as u32 + index;
             let mut held: Array<_, u64> = typed(self.map_mut(maps::PORTS_HELD));
             let ports = held.get(&index, 0).expect("read the count of held ports");
             held.set(index, ports + 1, 0).expect("write the count of held ports");

@@ -72,16 +72,18 @@ pub fn measure(run: &mut Run<'_>) -> Result<(), String> {
                 let trips =
                     trips.map_err(|e| format!("{}, {situation}: {e}", contender.title()))?;
                 let key = contender.key();
-                let lost = trips.lost as f64 / (trips.lost + trips.count) as f64;
-                run.push(key, situation, Metric::Loss, loss.max(lost));
                 if trips.count < FEWEST {
                     if situation == HALF_OF_OWN {
-                        // The load has left the other CPU too little time: that is all there is to say.
+                        // The load has left the other CPU too little time, which says nothing of the probes
+                        // that were lost.
+                        run.push(key, situation, Metric::Loss, loss);
                         continue;
                     }
                     let (title, count) = (contender.title(), trips.count);
                     return Err(format!("{title}, {situation}: only {count} round trips"));
                 }
+                let lost = trips.lost as f64 / (trips.lost + trips.count) as f64;
+                run.push(key, situation, Metric::Loss, loss.max(lost));
                 run.push(key, situation, Metric::Median, trips.median.as_secs_f64());
                 run.push(key, situation, Metric::P99, trips.p99.as_secs_f64());
             }
