@@ -52,17 +52,6 @@ pub fn get(key: &FlowKey) -> Option<*mut SessionHalf> {
     (!slot.is_null()).then(|| unsafe { &raw mut (*slot).half })
 }
 
-/// Has the CPU begin to fetch the home of a key, which will be needed some hundred instructions from now. It waits
-/// for it at the next atomic instruction, or once it can go no further ahead.
-#[inline(always)]
-pub fn prefetch(key: &FlowKey) {
-    let [addresses, rest] = key.words();
-    if let Some(slot) = SESSIONS.get_ptr(home_of(addresses, rest)) {
-        // Read, and thrown away.
-        state(slot);
-    }
-}
-
 /// Which of the halves that may come one after the other at a place lies there: the part of its state that
 /// changes whenever the place is taken.
 #[inline(always)]
@@ -176,7 +165,7 @@ fn words(key: &FlowKey) -> [u64; 2] {
     unsafe { [ptr::read_volatile(words), ptr::read_volatile(words.add(1))] }
 }
 
-/// What the loops of [`lock`] and [`take`] carry.
+/// What the loops of [`lock`] and [`put`] carry.
 struct Search {
     home: u32,
     /// One more than the number of the place that was found; 0 while there is none.

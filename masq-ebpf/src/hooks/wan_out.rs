@@ -8,7 +8,7 @@
 use masq_common::{
     be::Addr,
     event::CloseCause,
-    flow::{FlowKey, Tuple, has_ids},
+    flow::has_ids,
     reason::Reason,
     session::flags,
     settings::{Device, Settings, prefix, role},
@@ -24,7 +24,7 @@ use crate::{
         full::{self, Full, Kind},
         skb::Skb,
     },
-    retire, sessions, slow, table,
+    retire, sessions, slow,
     verdict::{Outcome, Step},
 };
 
@@ -141,7 +141,6 @@ pub fn ensure<const LINK: usize>(
         State::Forged => return Err(Reason::SpoofedSource),
     }
     full.opens()?;
-    expect(&full.key, device.address);
     if is_martian(full.key.tuple.source) {
         return Err(Reason::MartianSource);
     }
@@ -151,20 +150,6 @@ pub fn ensure<const LINK: usize>(
     let outside = (device.address, device.wan);
     let progress = create::progress()?;
     Request::new(skb.raw(), settings, &full.key, outside, now, flags, progress).create()
-}
-
-/// Has the CPU begin to fetch the place where the inbound half of a new session will most likely lie: if the
-/// port is preserved.
-#[inline(never)]
-fn expect(key: &FlowKey, external: Addr) {
-    let tuple = &key.tuple;
-    let inbound = Tuple {
-        source: tuple.destination,
-        destination: external,
-        source_id: tuple.destination_id,
-        destination_id: tuple.source_id,
-    };
-    table::prefetch(&inbound.key(key.protocol));
 }
 
 /// Whether an address cannot be a host's on the far side of a router (RFC 1812 section 5.3.7, RFC 3927

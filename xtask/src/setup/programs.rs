@@ -35,7 +35,7 @@ pub const LABORATORY: [Program; 3] = [
     },
 ];
 
-/// What tests compare masq with, besides.
+/// What tests call besides.
 pub const TESTS: [Program; 2] = [
     Program {
         name: "iptables",
